@@ -1,0 +1,33 @@
+# The two commands of the README, and the set-up that both share. Nothing clever: what can be said in Python is said there.
+.POSIX:
+.PHONY: sandbox test lock
+
+PYTHON = python3
+VENV = .venv
+COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(VENV)/bin/uv pip compile --quiet --universal --generate-hashes \
+	--no-emit-index-url --python-version 3.11
+
+sandbox: $(VENV)/ready
+	$(VENV)/bin/python -m invoke deploy --env sandbox --yes
+
+test: $(VENV)/ready
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/python -m pytest -n 2 --dist worksteal
+
+# Set-up leaves a stamp last, so that an interrupted one is done again and a finished one is never repeated.
+$(VENV)/ready: requirements.txt requirements-sandbox.txt requirements-uv.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, found %d.%d: make PYTHON=python3.12 ..." % sys.version_info[:2])'
+	$(PYTHON) -m venv --clear $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.txt
+	$(VENV)/bin/uv pip install --quiet --compile-bytecode --python $(VENV)/bin/python --require-hashes -r requirements.txt
+	$(VENV)/bin/uv venv --quiet --clear --python $(VENV)/bin/python $(VENV)/sandbox
+	$(VENV)/bin/uv pip install --quiet --compile-bytecode --python $(VENV)/sandbox/bin/python --require-hashes -r requirements-sandbox.txt
+	@touch $@
+
+# Renews the three locks from pyproject.toml (they carry hashes and no index address).
+lock: $(VENV)/ready
+	$(COMPILE) pyproject.toml --extra dev --upgrade -o requirements.txt
+	$(COMPILE) --group sandbox --upgrade -o requirements-sandbox.txt
+	$(COMPILE) --group installer --upgrade -o requirements-uv.txt

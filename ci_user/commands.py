@@ -1,0 +1,250 @@
+"""The commands behind the tasks: each parses what Invoke hands over, calls one function, and gives back an exit code."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ci_user.errors import CiUserError, InterruptedRunError, UsageError
+
+if TYPE_CHECKING:
+    from ci_user.reports.console import Console
+    from ci_user.reports.model import Report
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def run(command: Callable[[Console], Report], *, json: bool = False, verbose: bool = False) -> int:
+    """Run a command, print its report or its error, and return the exit code of ``errors.py`` or of the report."""
+    from ci_user.logs import quiet_botocore
+    from ci_user.reports.console import Console
+
+    quiet_botocore()
+    console = Console(json=json, verbose=verbose)
+    try:
+        report = command(console)
+    except CiUserError as error:
+        return _failed(error, json=json)
+    except KeyboardInterrupt:
+        return _failed(
+            InterruptedRunError(
+                "interrupted; the locks of this run were released",
+                do="run `invoke status`, then the same command again: it continues from what is there",
+                runbook="interrupted",
+            ),
+            json=json,
+        )
+    if json:
+        sys.stdout.write(jsonlib.dumps(report.document(), indent=2, sort_keys=True) + "\n")
+    else:
+        for line in report.lines():
+            console.line(line)
+    return report.exit_code
+
+
+def refuse_dry(*, task: str) -> int:
+    """Say why Invoke's ``--dry`` is refused for a task that changes something, and return the exit code."""
+    return _failed(
+        UsageError(
+            f"`{task}` cannot be run dry: --dry stops Invoke's own shell commands, not this tool",
+            where="--dry",
+            do="`invoke plan --env NAME` shows what a deploy would change, and changes nothing",
+        ),
+        json=False,
+    )
+
+
+def _failed(error: CiUserError, *, json: bool) -> int:
+    from ci_user.text import plain
+
+    if json:
+        document = {
+            "error": type(error).__name__,
+            "what": error.what,
+            "where": error.where,
+            "expected": error.expected,
+            "do": error.do,
+            "runbook": error.runbook,
+        }
+        sys.stdout.write(jsonlib.dumps(document, indent=2) + "\n")
+    text = "\n".join(plain(line) for line in str(error).split("\n"))
+    sys.stderr.write(f"error: {text}\n")
+    return error.exit_code
+
+
+def named(environment: str) -> str:
+    """Return the environment's name as it was given.
+
+    Raises:
+        UsageError: None was given; the message lists those that there are.
+    """
+    if environment:
+        return environment
+    found = sorted(path.stem for path in (ROOT / "environments").glob("*.yaml"))
+    raise UsageError(
+        "no environment was named",
+        where="--env",
+        expected=f"--env NAME, one of: {', '.join(found) or 'none yet'}",
+        do="`invoke new --env NAME` writes a new one",
+    )
+
+
+def duration(flag: str, text: str) -> timedelta:
+    """Return a flag's duration, such as 30s or 5m.
+
+    Raises:
+        UsageError: It is no duration.
+    """
+    from ci_user.durations import parse
+
+    try:
+        return parse(text)
+    except ValueError:
+        raise UsageError(
+            f"{text!r} is no duration", where=flag, expected="a number with s, m or h, such as 90s or 5m"
+        ) from None
+
+
+def deploy(  # noqa: PLR0913 - one argument a flag
+    console: Console,
+    *,
+    env: str,
+    yes: bool,
+    confirm: str,
+    plan: str,
+    digest: str,
+    allow_replace: bool,
+    lock_timeout: str,
+) -> Report:
+    """`invoke deploy`."""
+    from ci_user import pipeline
+    from ci_user.confirmation import Consent
+
+    name = named(env)
+    if bool(plan) != bool(digest):
+        raise UsageError(
+            "--plan and --digest belong together",
+            where="--plan" if plan else "--digest",
+            expected="--plan DIR --digest D, the digest as the approver saw it",
+            runbook="approval",
+        )
+    return pipeline.deploy(
+        name,
+        ROOT,
+        console,
+        consent=Consent(yes=yes, name=confirm or None, ask=console.ask),
+        approved=pipeline.Approved(Path(plan).absolute(), digest) if plan and digest else None,
+        allow_replace=allow_replace,
+        lock_timeout=duration("--lock-timeout", lock_timeout),
+    )
+
+
+def plan(console: Console, *, env: str, out: str, allow_replace: bool) -> Report:
+    """`invoke plan`."""
+    from ci_user import pipeline
+
+    directory = Path(out).absolute() if out else None
+    return pipeline.plan(named(env), ROOT, console, out=directory, allow_replace=allow_replace)
+
+
+def destroy(console: Console, *, env: str, yes: bool, confirm: str, lock_timeout: str) -> Report:
+    """`invoke destroy`."""
+    from ci_user import pipeline
+    from ci_user.confirmation import Consent
+
+    return pipeline.destroy(
+        named(env),
+        ROOT,
+        console,
+        consent=Consent(yes=yes, name=confirm or None, ask=console.ask),
+        lock_timeout=duration("--lock-timeout", lock_timeout),
+    )
+
+
+def status(console: Console, *, env: str) -> Report:
+    """`invoke status`."""
+    from ci_user.run import load, opened
+    from ci_user.status import status as read
+
+    with opened(load(named(env), ROOT), console) as opened_run:
+        return read(opened_run)
+
+
+def unlock(console: Console, *, env: str, yes: bool) -> Report:
+    """`invoke unlock`."""
+    from ci_user import unlocking
+    from ci_user.run import load, opened
+
+    with opened(load(named(env), ROOT), console) as opened_run:
+        return unlocking.unlock(opened_run, yes=yes, ask=console.ask)
+
+
+def bootstrap(console: Console, *, env: str, yes: bool) -> Report:
+    """`invoke bootstrap`."""
+    from ci_user.reports.model import TextReport
+    from ci_user.run import load, opened
+
+    name = named(env)
+    with opened(load(name, ROOT), console) as opened_run:
+        bucket = opened_run.bucket
+        steps = bucket.plan_bootstrap()
+        if not steps:
+            return TextReport((f"{bucket.name} is as it must be; nothing to do",), {"bucket": bucket.name, "steps": []})
+        if not yes:
+            lines = (f"{bucket.name} would be changed:", *(f"  {step}" for step in steps))
+            advice = f"`invoke bootstrap --env {name} --yes` does it"
+            return TextReport((*lines, advice), {"bucket": bucket.name, "steps": list(steps)}, exit_code=2)
+        bucket.bootstrap()
+        done = tuple(f"  {step}" for step in steps)
+        return TextReport((f"{bucket.name}:", *done, "done"), {"bucket": bucket.name, "done": list(steps)})
+
+
+def new(_: Console, *, env: str) -> Report:
+    """`invoke new`."""
+    from ci_user.environment_schema import write_new
+    from ci_user.reports.model import TextReport
+
+    if not env:
+        raise UsageError("no name was given", where="--env", expected="--env NAME, such as staging")
+    path = write_new(env, ROOT)
+    shown = path.relative_to(ROOT)
+    return TextReport(
+        (
+            f"wrote {shown}; set account_id, region and state.bucket in it, then:",
+            f"  invoke bootstrap --env {env} --yes",
+            f"  invoke deploy --env {env}",
+        ),
+        {"file": str(shown)},
+    )
+
+
+def schema(_: Console) -> Report:
+    """`invoke schema`."""
+    from ci_user.environment_schema import schema as json_schema
+    from ci_user.files import write_private
+    from ci_user.reports.model import TextReport
+
+    path = ROOT / "environments" / "schema.json"
+    write_private(path, (jsonlib.dumps(json_schema(), indent=2) + "\n").encode())
+    path.chmod(0o644)
+    return TextReport((f"wrote {path.relative_to(ROOT)}",), {"file": str(path.relative_to(ROOT))})
+
+
+def doctor(_: Console) -> Report:
+    """`invoke doctor`."""
+    import os
+
+    from ci_user.doctor import report
+
+    return report(ROOT, os.environ)
+
+
+def sandbox(console: Console, *, act: str) -> Report:
+    """`invoke sandbox.up`, `sandbox.down`, `sandbox.reset`, `sandbox.env`."""
+    from ci_user import sandbox_commands
+
+    return sandbox_commands.run(act, ROOT, console)

@@ -1,0 +1,524 @@
+"""Credentials and endpoints, resolved once into explicit values for boto3 and for Terraform.
+
+Nothing after this file looks at the ambient environment: a client is built from the values here, and a child process gets
+an environment built from the allow-list here.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ci_user import __version__
+from ci_user.errors import AwsError, CredentialsError, WrongAccountError
+from ci_user.text import plain
+
+if TYPE_CHECKING:
+    import datetime as dt
+
+    from botocore.credentials import Credentials
+    from botocore.session import Session
+
+    from ci_user.environment import Access, Environment
+    from ci_user.secret import Secret
+
+# What a child process may inherit. Everything else, TF_CLI_ARGS and TF_VAR_ above all, stays out.
+_INHERITED = (
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "TMPDIR",
+    "TZ",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "TF_LOG",
+    "TF_LOG_CORE",
+    "TF_LOG_PROVIDER",
+)
+_INHERITED_BEYOND_LOOPBACK = (
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "AWS_CA_BUNDLE",
+    "AWS_USE_FIPS_ENDPOINT",
+)
+
+STATE_PROFILE = "ci-user-state"
+_CONNECT_SECONDS = 5
+_READ_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who the credentials belong to, as ``sts:GetCallerIdentity`` answers.
+
+    https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html
+    """
+
+    arn: str
+    account_id: str
+
+
+@dataclass(frozen=True)
+class SessionCredentials:
+    """Temporary credentials made elsewhere (the sandbox's assumed role). ``expires`` is an aware datetime."""
+
+    access_key_id: str
+    secret_access_key: Secret
+    session_token: Secret
+    expires: dt.datetime
+
+
+@contextmanager
+def calling(doing: str, *, do: str | None = None) -> Iterator[None]:
+    """Turn what botocore raises while ``doing`` into an ``AwsError`` that never shows a request's parameters.
+
+    Raises:
+        AwsError: AWS answered with an error, or did not answer.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield
+    except ClientError as error:
+        details = error.response.get("Error", {})
+        raise AwsError(
+            f"{doing}: AWS answered {plain(details.get('Code', 'an error'))}: {plain(details.get('Message', ''))}",
+            where=f"{error.operation_name}",
+            do=do or "look at the message above; `invoke doctor` shows what was found on this machine",
+            runbook="aws-refused-a-call",
+        ) from None
+    except BotoCoreError as error:
+        # Parameter validation errors quote values, so only the kind is told.
+        raise AwsError(
+            f"{doing}: no answer from AWS ({type(error).__name__})",
+            do=do or "check the network, the proxy settings and the region, then run the same command again",
+            runbook="aws-refused-a-call",
+        ) from None
+
+
+class AwsAccess:
+    """One resolved way into AWS: credentials, region, account and endpoint.
+
+    Clients are cached per service and region, have timeouts, and ignore endpoints configured outside the environment file.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        account_id: str,
+        region: str,
+        partition: str,
+        endpoint_url: str | None,
+        loopback: bool,
+        check: Callable[[], None] | None = None,
+    ) -> None:
+        self.account_id = account_id
+        self.region = region
+        self.partition = partition
+        self.endpoint_url = endpoint_url
+        self.loopback = loopback
+        self._session = session
+        self._check = check
+        self._clients: dict[tuple[str, str, int, str], Any] = {}
+        # botocore sessions are not thread-safe while they create clients.
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"AwsAccess(account_id={self.account_id!r}, region={self.region!r})"
+
+    def client(
+        self, service: str, region: str | None = None, *, attempts: int = 4, user_agent: str = ""
+    ) -> Any:  # a botocore client has no static type of its own
+        """Return a client; ``attempts`` counts the first try, so 1 turns the SDK's retries off."""
+        from botocore.config import Config
+
+        key = (service, region or self.region, attempts, user_agent)
+        with self._lock:
+            if key not in self._clients:
+                extra = f"ci-user/{__version__} {user_agent}".strip()
+                client = self._session.create_client(
+                    service,
+                    region_name=key[1],
+                    endpoint_url=self.endpoint_url,
+                    config=Config(
+                        connect_timeout=_CONNECT_SECONDS,
+                        read_timeout=_READ_SECONDS,
+                        retries={"mode": "standard", "total_max_attempts": attempts},
+                        user_agent_extra=extra,
+                        ignore_configured_endpoint_urls=True,
+                        max_pool_connections=16,
+                        proxies={} if self.loopback else None,
+                        s3={"addressing_style": "path"} if self.endpoint_url else None,
+                    ),
+                )
+                if self._check is not None:
+                    client.meta.events.register("before-send.*", self._before_send)
+                self._clients[key] = client
+            return self._clients[key]
+
+    def _before_send(self, **_: object) -> None:
+        # The request is signed by now: a run that was paused between signing and sending is stopped here.
+        if self._check is not None:
+            self._check()
+
+    def fenced_by(self, check: Callable[[], None]) -> AwsAccess:
+        """Return the same access, whose every request first calls ``check``, which raises when the lease is lost."""
+        return AwsAccess(
+            self._session,
+            account_id=self.account_id,
+            region=self.region,
+            partition=self.partition,
+            endpoint_url=self.endpoint_url,
+            loopback=self.loopback,
+            check=check,
+        )
+
+    def at(self, *, region: str, account_id: str) -> AwsAccess:
+        """Return the same credentials aimed at another region, or at another account's resource."""
+        return AwsAccess(
+            self._session,
+            account_id=account_id,
+            region=region,
+            partition=self.partition,
+            endpoint_url=self.endpoint_url,
+            loopback=self.loopback,
+            check=self._check,
+        )
+
+    def with_key(self, access_key_id: str, secret: Secret) -> AwsAccess:
+        """Return an access that signs with another long-lived key, to verify it."""
+        session = _isolated_session() if self.loopback else _session(None)
+        session.set_credentials(access_key_id, secret.reveal())
+        return AwsAccess(
+            session,
+            account_id=self.account_id,
+            region=self.region,
+            partition=self.partition,
+            endpoint_url=self.endpoint_url,
+            loopback=self.loopback,
+        )
+
+    def caller(self) -> Caller:
+        """Ask who these credentials belong to.
+
+        Raises:
+            CredentialsError: They are missing, expired or refused.
+        """
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            answer = self.client("sts").get_caller_identity()
+        except ClientError as error:
+            details = error.response.get("Error", {})
+            raise CredentialsError(
+                f"AWS does not accept the credentials: {plain(details.get('Code', ''))}: {plain(details.get('Message', ''))}",
+                do="log in again (`aws sso login`, a new session), or fix the profile or role in the environment file",
+                runbook="credentials",
+            ) from None
+        except BotoCoreError as error:
+            raise CredentialsError(
+                f"the credentials could not be used: {type(error).__name__}: {_reason(error)}",
+                do="log in again (`aws sso login`, a new session), and check network, proxy and region",
+                runbook="credentials",
+            ) from None
+        return Caller(arn=str(answer["Arn"]), account_id=str(answer["Account"]))
+
+    def verify(self) -> Caller:
+        """Return the caller, who is in this access's account.
+
+        Raises:
+            WrongAccountError: The credentials belong to another account.
+            CredentialsError: They are missing, expired or refused.
+        """
+        caller = self.caller()
+        if caller.account_id != self.account_id:
+            raise WrongAccountError(
+                f"these credentials belong to account {plain(caller.account_id)} ({plain(caller.arn)})",
+                expected=f"account {self.account_id}",
+                do="use the profile or role of that account; nothing was changed",
+                runbook="wrong-account",
+            )
+        return caller
+
+    def exports(self) -> dict[str, str]:
+        """Return the credentials as the variables that every AWS SDK reads, good for at least ten more minutes.
+
+        botocore refreshes temporary credentials before they get younger than that.
+
+        Raises:
+            CredentialsError: There are none, or they cannot be refreshed.
+        """
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            frozen = self._session.get_credentials().get_frozen_credentials()
+        except (BotoCoreError, ClientError) as error:
+            raise CredentialsError(
+                f"the credentials could not be refreshed: {type(error).__name__}: {_reason(error)}",
+                do="log in again (`aws sso login`, a new session)",
+                runbook="credentials",
+            ) from None
+        values = {"AWS_ACCESS_KEY_ID": frozen.access_key, "AWS_SECRET_ACCESS_KEY": frozen.secret_key}
+        if frozen.token:
+            values["AWS_SESSION_TOKEN"] = frozen.token
+        return values
+
+
+@dataclass(frozen=True)
+class Accesses:
+    """The ways into AWS of one environment: the identity itself, the state bucket, and each secrets backend."""
+
+    target: AwsAccess
+    state: AwsAccess
+    state_has_own: bool
+    _environment: Environment = field(repr=False)
+    _base: Callable[[Access | None], Session] = field(repr=False)
+
+    def for_backend(self, settings: Any) -> AwsAccess:
+        """Return the access that a backend's settings ask for (``access``, ``region``, ``account_id``), else the target's."""
+        region = getattr(settings, "region", None) or self.target.region
+        account_id = getattr(settings, "account_id", None) or self.target.account_id
+        access = getattr(settings, "access", None)
+        if access is None:
+            return self.target.at(region=region, account_id=account_id)
+        return AwsAccess(
+            self._base(access),
+            account_id=account_id,
+            region=region,
+            partition=self.target.partition,
+            endpoint_url=self.target.endpoint_url,
+            loopback=self.target.loopback,
+        )
+
+    def verify(self) -> Caller:
+        """Check the account of the target, and of the state's own role where it has one; return the target's caller."""
+        caller = self.target.verify()
+        if self.state_has_own:
+            self.state.verify()
+        return caller
+
+    def child_environment(self, environ: Mapping[str, str]) -> dict[str, str]:
+        """Return the whole environment for a Terraform process: allow-listed variables, credentials, endpoint, region."""
+        names = _INHERITED if self.target.loopback else _INHERITED + _INHERITED_BEYOND_LOOPBACK
+        child = {name: environ[name] for name in names if environ.get(name)}
+        child |= self.target.exports()
+        child |= {
+            "AWS_REGION": self.target.region,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "CHECKPOINT_DISABLE": "1",
+            "TF_IN_AUTOMATION": "1",
+            "TF_INPUT": "0",
+        }
+        if self.target.endpoint_url:
+            child["AWS_ENDPOINT_URL"] = self.target.endpoint_url
+        if self.state_has_own:
+            # The backend finds these through a profile whose credential_process prints them: see credential_process.py.
+            child |= {f"CI_USER_STATE_{name}": value for name, value in self.state.exports().items()}
+        return child
+
+
+def resolve(
+    environment: Environment,
+    environ: Mapping[str, str],
+    *,
+    endpoint_url: str | None = None,
+    sandbox_credentials: Callable[[], SessionCredentials] | None = None,
+) -> Accesses:
+    """Resolve every way into AWS of an environment. Talks to nobody yet: ``Accesses.verify`` does.
+
+    Args:
+        environment: The environment.
+        environ: The ambient variables, usually ``os.environ``.
+        endpoint_url: The sandbox's endpoint; given exactly when the environment is a sandbox.
+        sandbox_credentials: Where the sandbox's credentials come from, called again when they run out.
+
+    Raises:
+        CredentialsError: No credentials, an unknown profile, or an ``AWS_ENDPOINT_URL*`` that the file does not name.
+    """
+    if environment.sandbox:
+        if endpoint_url is None or sandbox_credentials is None:
+            raise CredentialsError(
+                "the sandbox is not running", do="run `invoke sandbox.up`", runbook="sandbox"
+            )
+        endpoint = endpoint_url
+        session = _refreshing_session(_isolated_session(), sandbox_credentials)
+
+        def base(_: Access | None) -> Session:
+            return session
+
+    else:
+        _refuse_foreign_endpoints(environment, environ)
+        endpoint = environment.endpoint_url or ""
+
+        def base(access: Access | None) -> Session:
+            return _session_for(access, environment)
+
+    loopback = environment.sandbox
+
+    def access_to(session: Session, region: str, account_id: str) -> AwsAccess:
+        return AwsAccess(
+            session,
+            account_id=account_id,
+            region=region,
+            partition=environment.partition,
+            endpoint_url=endpoint or None,
+            loopback=loopback,
+        )
+
+    target_session = base(environment.access)
+    own = environment.state.access is not None and not environment.sandbox
+    state_session = base(environment.state.access) if own else target_session
+    return Accesses(
+        target=access_to(target_session, environment.region, environment.account_id),
+        state=access_to(
+            state_session,
+            environment.state.region or environment.region,
+            environment.state.account_id or environment.account_id,
+        ),
+        state_has_own=own,
+        _environment=environment,
+        _base=base,
+    )
+
+
+def _refuse_foreign_endpoints(environment: Environment, environ: Mapping[str, str]) -> None:
+    for name in sorted(environ):
+        if not name.startswith("AWS_ENDPOINT_URL") or not environ[name]:
+            continue
+        if environment.endpoint_url is None or environ[name].rstrip("/") != environment.endpoint_url.rstrip("/"):
+            raise CredentialsError(
+                f"{name} is set to {plain(environ[name])}, which {environment.name}'s file does not name",
+                where=f"environments/{environment.name}.yaml: endpoint_url",
+                expected="AWS's own endpoints" if environment.endpoint_url is None else environment.endpoint_url,
+                do=f"`unset {name}` (`invoke sandbox.env` sets it), or name it in the file if it is meant",
+                runbook="endpoint",
+            )
+
+
+def _isolated_session() -> Session:
+    """Return a session that sees no variable, profile or file of the machine."""
+    import botocore.session
+    from botocore.configprovider import BOTOCORE_DEFAUT_SESSION_VARIABLES, ConstantProvider
+
+    session = botocore.session.Session()
+    store = session.get_component("config_store")
+    for name, (_, _, default, _) in BOTOCORE_DEFAUT_SESSION_VARIABLES.items():
+        store.set_config_provider(name, ConstantProvider(default))
+    for name in ("config_file", "credentials_file"):
+        store.set_config_provider(name, ConstantProvider(os.devnull))
+    return session
+
+
+def _session(profile: str | None) -> Session:
+    import botocore.session
+
+    session = botocore.session.Session(profile=profile)
+    session.set_config_variable("ignore_configured_endpoint_urls", True)
+    return session
+
+
+def _session_for(access: Access | None, environment: Environment) -> Session:
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    where = f"environments/{environment.name}.yaml: access"
+    profile = access.profile if access else None
+    session = _session(profile)
+    try:
+        credentials = session.get_credentials()
+    except (BotoCoreError, ClientError) as error:
+        raise CredentialsError(
+            f"the credentials cannot be read: {_reason(error)}",
+            where=where,
+            expected="a profile of your AWS configuration" if profile else "usable ambient credentials",
+            do="`aws configure list-profiles` shows what is there",
+            runbook="credentials",
+        ) from None
+    if credentials is None:
+        raise CredentialsError(
+            "no AWS credentials were found",
+            where=where,
+            expected=f"profile {profile!r}" if profile else "AWS_PROFILE, AWS_ACCESS_KEY_ID or a login of your CI",
+            do="log in (`aws sso login --profile ...`) or set AWS_PROFILE, then run the same command again",
+            runbook="credentials",
+        )
+    if access is None or access.role is None:
+        return session
+    return _assume(session, credentials, access, environment)
+
+
+def _assume(session: Session, credentials: Credentials, access: Access, environment: Environment) -> Session:
+    import botocore.session
+    from botocore.config import Config
+    from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
+
+    role = access.role
+    assert role is not None  # noqa: S101 - the caller asked
+    source = session
+
+    def client_creator(service: str, **given: Any) -> Any:
+        return source.create_client(
+            service,
+            region_name=environment.region,
+            endpoint_url=environment.endpoint_url,
+            aws_access_key_id=given.get("aws_access_key_id"),
+            aws_secret_access_key=given.get("aws_secret_access_key"),
+            aws_session_token=given.get("aws_session_token"),
+            config=Config(
+                connect_timeout=_CONNECT_SECONDS,
+                read_timeout=_READ_SECONDS,
+                retries={"mode": "standard", "total_max_attempts": 4},
+                ignore_configured_endpoint_urls=True,
+            ),
+        )
+
+    extra = {"RoleSessionName": role.session_name}
+    if role.external_id:
+        extra["ExternalId"] = role.external_id
+    fetcher = AssumeRoleCredentialFetcher(
+        client_creator=client_creator, source_credentials=credentials, role_arn=role.arn, extra_args=extra
+    )
+    assumed = botocore.session.Session()
+    assumed.set_config_variable("ignore_configured_endpoint_urls", True)
+    # The only way to hand a session credentials that refresh themselves.
+    assumed._credentials = DeferredRefreshableCredentials(  # noqa: SLF001
+        method="assume-role", refresh_using=fetcher.fetch_credentials
+    )
+    return assumed
+
+
+def _refreshing_session(session: Session, source: Callable[[], SessionCredentials]) -> Session:
+    from botocore.credentials import DeferredRefreshableCredentials
+
+    def refresh() -> dict[str, str]:
+        made = source()
+        return {
+            "access_key": made.access_key_id,
+            "secret_key": made.secret_access_key.reveal(),
+            "token": made.session_token.reveal(),
+            "expiry_time": made.expires.isoformat(),
+        }
+
+    session._credentials = DeferredRefreshableCredentials(  # noqa: SLF001
+        method="sandbox", refresh_using=refresh
+    )
+    return session
+
+
+def _reason(error: Exception) -> str:
+    """Return an exception's text on one line; the kinds caught here quote profiles and files, never a secret."""
+    return plain(str(error).splitlines()[0] if str(error) else type(error).__name__)

@@ -1,0 +1,177 @@
+"""What `invoke new` writes: an environment file that explains itself."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final
+
+from ci_user import naming
+from ci_user.durations import format_duration
+from ci_user.environment import Environment
+from ci_user.environment_fields import inside
+from ci_user.environment_files import FOLDER, load_all
+from ci_user.environment_yaml import shown
+from ci_user.errors import EnvironmentFileError, UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PLACEHOLDER: Final = "REPLACE-ME"
+"""No account and no bucket can be called so: the file is refused, with the lines, until both are replaced."""
+
+_TEXT: Final = """\
+# yaml-language-server: $schema=schema.json
+# The environment @NAME@. Its name is the name of this file. No secret belongs in here.
+
+# The version of this file's format.
+version: 1
+
+# The application. With the environment it starts every name: @APPLICATION@-@NAME@.
+application: @APPLICATION@
+
+# The account, 12 digits in quotes. Credentials of any other account are refused.
+account_id: "@ACCOUNT@"
+
+# The region that the pipeline deploys to.
+region: @REGION@
+
+# aws, aws-us-gov or aws-cn; must fit the region.
+partition: @PARTITION@
+
+# true: deploy and destroy want the environment's name typed, or an approved plan.
+protected: false
+
+# How to get into the account: a named profile, a role to assume, or both. Without this: ambient credentials.
+# access:
+#   profile: my-profile
+#   role:
+#     arn: arn:@PARTITION@:iam::111111111111:role/ci-user-deployer
+#     external_id: what-the-trust-policy-asks-for
+#     session_name: ci-user
+
+# What the pipeline may do: 1 to 10 policies of terraform/policies, without .json.
+policies: [sample]
+
+# Where Terraform's state and the lease live. `invoke bootstrap --env @NAME@` makes the bucket.
+state:
+  bucket: @BUCKET@
+  # The object's key, in a folder of its own.
+  # key: @APPLICATION@/@NAME@/terraform.tfstate
+  # The bucket's region and account, and how to get there, when they are not those above.
+  # region: @REGION@
+  # account_id: "111111111111"
+  # access: {profile: my-profile}
+  # The KMS key (its ARN, not an alias) for state and lease. Without it S3 encrypts with its own.
+  # kms_key: arn:@PARTITION@:kms:@REGION@:111111111111:key/00000000-0000-0000-0000-000000000000
+
+# Where the access key is delivered to: at least one backend that another machine can read back.
+secrets:
+  - backend: aws-secrets-manager
+    name: ci-user/@APPLICATION@/@NAME@
+
+# Tags on everything that is made, at most 40.
+# tags:
+#   team: platform
+
+# The lease that keeps two runs apart, 30s to 15m; a run renews it while it works.
+lock: {ttl: @TTL@}
+
+# A new key counts as working after so many calls in a row; after the deadline the run gives up.
+verification: {successes: @SUCCESSES@, interval: @INTERVAL@, deadline: @DEADLINE@}
+
+# The longest that one Terraform command may take.
+timeout: @TIMEOUT@
+
+# Findings of the scan that may stay. Each needs a reason, an owner and a last day, at most 365 days away.
+accepted_findings: []
+# - check: CKV_AWS_273
+#   resource: module.ci_user.aws_iam_user.this
+#   reason: The CI system cannot log in through OIDC, so it needs a user with keys.
+#   owner: platform
+#   expires: 2027-01-31
+"""
+
+
+def template(
+    name: str,
+    application: str = "my-app",
+    account_id: str = PLACEHOLDER,
+    region: str = "eu-west-1",
+    bucket: str = PLACEHOLDER,
+    partition: str = "aws",
+) -> str:
+    """Return a commented environment file, valid as soon as account and bucket are filled in."""
+    fields = Environment.model_fields
+    lock, verification = fields["lock"].default, fields["verification"].default
+    values = {
+        "NAME": name,
+        "APPLICATION": application,
+        "ACCOUNT": account_id,
+        "REGION": region,
+        "BUCKET": bucket,
+        "PARTITION": partition,
+        "TTL": format_duration(lock.ttl),
+        "SUCCESSES": str(verification.successes),
+        "INTERVAL": format_duration(verification.interval),
+        "DEADLINE": format_duration(verification.deadline),
+        "TIMEOUT": format_duration(fields["timeout"].default),
+    }
+    text = _TEXT
+    for key, value in values.items():
+        text = text.replace(f"@{key}@", value)
+    return text
+
+
+def write_new(name: str, root: Path) -> Path:
+    """Write ``environments/NAME.yaml`` and return its path.
+
+    Application, region and partition are those of the files that exist, where these agree.
+
+    Raises:
+        UsageError: `name` cannot be the name of an environment, or the file exists: it is never overwritten.
+        EnvironmentFileError: the file cannot be written.
+    """
+    if not naming.is_name(name, naming.ENVIRONMENT_LENGTH):
+        raise UsageError(
+            f"{shown(name)} cannot be the name of an environment",
+            where="--env",
+            expected=f"lower case letters, digits and single hyphens, at most {naming.ENVIRONMENT_LENGTH}",
+        )
+    text = template(name, **_neighbours(root))
+    where = f"{FOLDER}/{name}.yaml"
+    try:
+        folder = inside(root, FOLDER)
+        if not folder.is_dir():
+            folder.mkdir()
+        path = folder / f"{name}.yaml"
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        with open(descriptor, "w", encoding="utf-8", newline="\n") as file:  # noqa: PTH123
+            file.write(text)
+    except FileExistsError:
+        if not folder.is_dir():
+            raise EnvironmentFileError(
+                f"{where} cannot be written: {FOLDER} is a file", where=FOLDER
+            ) from None
+        raise UsageError(
+            f"{where} exists and is not overwritten",
+            where="--env",
+            do="choose another name, or edit that file",
+        ) from None
+    except (OSError, ValueError) as error:
+        raise EnvironmentFileError(
+            f"{where} cannot be written: {getattr(error, 'strerror', None) or error}", where=where
+        ) from None
+    return path
+
+
+def _neighbours(root: Path) -> dict[str, str]:
+    """Return what all existing environments agree on; nothing while one of them is broken."""
+    try:
+        existing = load_all(root).values()
+    except EnvironmentFileError:
+        return {}
+    return {
+        key: values.pop()
+        for key in ("application", "region", "partition")
+        if len(values := {getattr(one, key) for one in existing}) == 1
+    }

@@ -1,0 +1,469 @@
+"""The road: plan, scan, confirm, apply that very plan, key, delivery. The only file that imports every stage.
+
+Each stage is a function that takes the frozen value before it and returns the next one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ci_user import approval, rotation, scan_memory
+from ci_user.errors import ApprovalError, FindingsError, PlanError
+from ci_user.files import digest_of_file, write_private
+from ci_user.findings import Verdict, judge
+from ci_user.iam_user import IamUser, LiveUser
+from ci_user.keeper import Kept, KeyKeeper
+from ci_user.live import live_findings, refuse_nested_prefixes
+from ci_user.plan import Plan, iam_changes, parse, refusals
+from ci_user.redaction import redact
+from ci_user.reports.model import DeployReport, DestroyReport, PlanReport, findings_document
+from ci_user.run import Loaded, Run, find_toolchain, load, opened
+from ci_user.scan import NEVER_ACCEPTABLE, CheckContext, Scanner, ScanResult
+
+if TYPE_CHECKING:
+    from ci_user.confirmation import Consent
+    from ci_user.lease import JournalView
+    from ci_user.reports.console import Console
+    from ci_user.terraform_cli import Terraform
+
+
+@dataclass(frozen=True)
+class Approved:
+    """Where an approved plan lies, and the digest that was handed over apart from it."""
+
+    directory: Path
+    digest: str
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What is true around the plan: the live user, and what the keys need."""
+
+    live: LiveUser | None
+    seen: rotation.Observation
+
+    @property
+    def key_work(self) -> str | None:
+        """Return in words what will happen to the keys, or None when nothing will."""
+        return rotation.foretell(self.seen)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A plan that was made, read and judged, but not applied.
+
+    Args:
+        file: The plan file.
+        digest: Binds plan file, variables, code, accepted findings and backends.
+        plan: The plan's content; None when nothing changes and its scan is known.
+        changes: What will change in IAM terms.
+        drift: Addresses that were changed outside.
+        verdict: The findings, judged.
+        around: What is true around it.
+        seconds: How long planning and scanning took.
+    """
+
+    file: Path
+    digest: str
+    plan: Plan | None
+    changes: tuple[str, ...]
+    drift: tuple[str, ...]
+    verdict: Verdict
+    around: Surroundings
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def pending(self) -> bool:
+        """Tell whether a deploy would change anything in AWS or in a backend."""
+        return bool(self.changes) or self.around.key_work is not None
+
+
+def plan(name: str, root: Path, console: Console, *, out: Path | None, allow_replace: bool) -> PlanReport:
+    """Plan and scan an environment, changing nothing; with ``out``, write the bundle that an approver releases.
+
+    Raises:
+        CiUserError: Anything that stops it; findings are in the report, not raised.
+    """
+    from ci_user.lease import peek
+
+    loaded = load(name, root)
+    toolchain = find_toolchain(loaded, _environ())
+    with opened(loaded, console) as run:
+        _ready_bucket(run)
+        terraform = run.terraform(toolchain)
+        journal = peek(run.bucket, run.environment.state.lease_key)
+        keeper = _keeper(run, journal)
+        planned = _plan(run, terraform, keeper, allow_replace=allow_replace, fingerprint=toolchain.version)
+        digest = None
+        if out is not None:
+            digest = approval.write_bundle(
+                out, planned.file, _subject(run, toolchain.version), findings_document(planned.verdict)
+            )
+        return PlanReport(
+            environment=name,
+            changes=planned.changes,
+            drift=planned.drift,
+            keys=planned.around.key_work,
+            verdict=planned.verdict,
+            quarantined_by=planned.around.live.quarantined_by if planned.around.live else (),
+            bundle=str(out) if out else None,
+            digest=digest,
+        )
+
+
+def deploy(
+    name: str,
+    root: Path,
+    console: Console,
+    *,
+    consent: Consent,
+    approved: Approved | None = None,
+    allow_replace: bool = False,
+    lock_timeout: timedelta = timedelta(0),
+) -> DeployReport:
+    """Bring an environment's identity and key to what its file says.
+
+    Args:
+        name: The environment.
+        root: The repository.
+        console: Where progress and questions go.
+        consent: What the command line agreed to, and how to ask.
+        approved: Apply exactly this plan instead of making one.
+        allow_replace: Accept a plan that deletes or replaces the user or the group.
+        lock_timeout: How long to wait for somebody else's lease.
+
+    Raises:
+        FindingsError: The scan found what must not be deployed (exit code 3).
+        LockHeldError: Somebody else works on the environment (exit code 4).
+        CiUserError: Anything else that stops it; nothing is half done that the next run does not finish.
+    """
+    started = time.monotonic()
+    loaded = load(name, root)
+    if approved is None:
+        consent.check_early(loaded.environment, "deploy")
+    toolchain = find_toolchain(loaded, _environ())
+    with opened(loaded, console) as run:
+        _ready_bucket(run)
+        terraform = run.terraform(toolchain)
+        with run.lease("deploy", lock_timeout) as lease:
+            keeper = _keeper(run, lease, lease.check)
+            planned = _plan(
+                run,
+                terraform,
+                keeper,
+                allow_replace=allow_replace,
+                fingerprint=toolchain.version,
+                approved=approved,
+            )
+            _show(console, planned)
+            _refuse_findings(planned)
+            if not planned.pending:
+                return _report(run, planned, keeper.keep(), started)
+            if approved is None:
+                consent.require(run.environment, "deploy")
+                _unchanged_since(run, planned)
+            lease.check()
+            seconds = dict(planned.seconds)
+            if planned.changes:
+                seconds["apply"] = _timed(lambda: _apply(run, terraform, planned))
+            began = time.monotonic()
+            kept = keeper.keep()
+            seconds["key"] = time.monotonic() - began
+            return _report(run, planned, kept, started, seconds)
+
+
+def destroy(
+    name: str,
+    root: Path,
+    console: Console,
+    *,
+    consent: Consent,
+    lock_timeout: timedelta = timedelta(0),
+) -> DestroyReport:
+    """Delete an environment's keys, what was delivered, and then its identity.
+
+    Raises:
+        KeyStateError: A key that nothing here made is on the user; nothing was touched.
+        CiUserError: Anything else that stops it; the next run goes on from there.
+    """
+    loaded = load(name, root)
+    consent.check_early(loaded.environment, "destroy")
+    toolchain = find_toolchain(loaded, _environ())
+    with opened(loaded, console) as run:
+        _ready_bucket(run)
+        terraform = run.terraform(toolchain)
+        with run.lease("destroy", lock_timeout) as lease:
+            keeper = _keeper(run, lease, lease.check)
+            tfvars, file = _write_tfvars(run), run.workdir / "destroy.tfplan"
+            with console.step("planning the removal"):
+                _initialise(run, terraform, toolchain.version)
+                outcome = terraform.plan(tfvars, file, destroy=True)
+                changes: tuple[str, ...] = ()
+                if outcome.changed:
+                    document = parse(terraform.show(file))
+                    _refuse(document, allow_replace=True, destroying=True)
+                    changes = iam_changes(document)
+            seen = keeper.observe()
+            first = rotation.decide_removal(seen)
+            for line in changes:
+                console.line(f"  {line}")
+            for key in seen.keys:
+                console.line(f"  - access key {key.id} is deleted")
+            for target in seen.targets:
+                if seen.held[target].current or seen.held[target].pending:
+                    console.line(f"  - what was delivered to {target} is removed")
+            if not changes and isinstance(first, rotation.Done):
+                return DestroyReport(environment=name, changed=False, changes=(), acts=())
+            consent.require(run.environment, "destroy")
+            lease.check()
+            kept = keeper.remove()
+            lease.check()
+            if changes:
+                with console.step("removing policies, group and user"):
+                    terraform.apply(file)
+            return DestroyReport(environment=name, changed=True, changes=changes, acts=kept.acts)
+
+
+def _environ() -> dict[str, str]:
+    import os
+
+    return dict(os.environ)
+
+
+def _ready_bucket(run: Run) -> None:
+    """See that state, lease and journal have a safe place; the sandbox's is made, everybody else's must be there."""
+    if run.environment.sandbox:
+        run.bucket.bootstrap()
+    else:
+        run.bucket.verify()
+
+
+def _keeper(run: Run, journal: JournalView, check: object = None) -> KeyKeeper:
+    fenced = run.accesses.target.fenced_by(journal.check)
+    return KeyKeeper(
+        user=IamUser(fenced, run.environment.user_name),
+        access=run.accesses.target,
+        backends=run.backends(journal.check),
+        lease=journal,
+        verification=run.environment.verification,
+        user_arn=run.environment.user_arn,
+        tell=run.console.detail,
+    )
+
+
+def _look_around(run: Run, keeper: KeyKeeper) -> Surroundings:
+    user = IamUser(run.accesses.target, run.environment.user_name)
+    live = user.describe()
+    if live is None:
+        refuse_nested_prefixes(run.accesses.target, run.environment)
+    keeper.preflight()
+    return Surroundings(live=live, seen=keeper.observe())
+
+
+def _write_tfvars(run: Run) -> Path:
+    path = run.workdir / "terraform.tfvars.json"
+    write_private(path, run.loaded.tfvars.content)
+    return path
+
+
+def _initialise(run: Run, terraform: Terraform, fingerprint: str) -> None:
+    if terraform.init(fingerprint=fingerprint, lock=run.cache.parent / "init.lock"):
+        run.console.detail("initialised Terraform's data directory")
+
+
+def _plan(
+    run: Run,
+    terraform: Terraform,
+    keeper: KeyKeeper,
+    *,
+    allow_replace: bool,
+    fingerprint: str,
+    approved: Approved | None = None,
+) -> Planned:
+    """Make or take a plan, scan it, and look around meanwhile."""
+    seconds: dict[str, float] = {}
+    memory = scan_memory.recall(run.cache, _scan_key(run))
+    scanner = Scanner()
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        around: Future[Surroundings] = pool.submit(_look_around, run, keeper)
+        if approved is not None:
+            if memory is None:
+                scanner.preload()
+            file = approval.open_bundle(
+                approved.directory, approved.digest, _subject(run, fingerprint), run.workdir
+            )
+            with run.console.step("reading the approved plan"):
+                _initialise(run, terraform, fingerprint)
+            changed, drift = True, ()
+        else:
+            tfvars, file = _write_tfvars(run), run.workdir / "plan.tfplan"
+            began = time.monotonic()
+            with run.console.step("planning"):
+                _initialise(run, terraform, fingerprint)
+                if memory is None:
+                    scanner.preload()
+                outcome = terraform.plan(tfvars, file)
+            seconds["plan"] = time.monotonic() - began
+            changed, drift = outcome.changed, outcome.drift
+        content: Plan | None = None
+        if changed or memory is None:
+            began = time.monotonic()
+            with run.console.step("scanning the plan"):
+                document = redact(terraform.show(file))
+                content = parse(document)
+                _refuse(content, allow_replace=allow_replace, destroying=False)
+                result = scanner.scan(document, _check_context(run), run.workdir)
+            scan_memory.remember(run.cache, _scan_key(run), result)
+            seconds["scan"] = time.monotonic() - began
+        else:
+            result = memory
+        surroundings = around.result()
+    verdict = _judge(run, result, surroundings.live)
+    changes = iam_changes(content) if content is not None and not content.is_empty else ()
+    return Planned(
+        file=file,
+        digest=_digest(run, file),
+        plan=content,
+        changes=changes,
+        drift=drift,
+        verdict=verdict,
+        around=surroundings,
+        seconds=seconds,
+    )
+
+
+def _refuse(content: Plan, *, allow_replace: bool, destroying: bool) -> None:
+    reasons = refusals(content, allow_replace=allow_replace, destroying=destroying)
+    if reasons:
+        listed = "".join(f"\n    {reason}" for reason in reasons)
+        raise PlanError(
+            f"this plan is not applied:{listed}",
+            do="see the runbook; `--allow-replace` lets a plan delete or replace the user or the group",
+            runbook="refused-plan",
+        )
+
+
+def _check_context(run: Run) -> CheckContext:
+    environment = run.environment
+    return CheckContext(
+        prefix=environment.prefix,
+        account_id=environment.account_id,
+        partition=environment.partition,
+        user_name=environment.user_name,
+        group_name=environment.group_name,
+        boundary_arn=environment.boundary_arn,
+        boundary_document=run.loaded.boundary,
+        role_boundary_document=run.loaded.role_boundary,
+        protected=environment.protected,
+    )
+
+
+def _judge(run: Run, result: ScanResult, live: LiveUser | None) -> Verdict:
+    found = (*result.findings, *live_findings(run.accesses.target, run.environment, live))
+    return judge(
+        found,
+        run.environment.accepted_findings,
+        datetime.now(tz=UTC).date(),
+        never_acceptable=NEVER_ACCEPTABLE,
+        passed=result.passed,
+    )
+
+
+def _scan_key(run: Run) -> str:
+    parts = f"{run.loaded.tfvars.digest}{approval.code_digest(run.loaded.root)}{_check_context(run)}"
+    return hashlib.sha256(parts.encode()).hexdigest()
+
+
+def _subject(run: Run, terraform_version: str) -> approval.Subject:
+    return approval.subject(
+        run.environment,
+        run.loaded.root,
+        tfvars=run.loaded.tfvars.digest,
+        state=run.bucket.state_serial(run.environment.state.key),
+        terraform=terraform_version,
+    )
+
+
+def _digest(run: Run, file: Path) -> str:
+    about = approval.subject(
+        run.environment, run.loaded.root, tfvars=run.loaded.tfvars.digest, state=None, terraform=""
+    )
+    return hashlib.sha256(f"{digest_of_file(file)}{about}".encode()).hexdigest()
+
+
+def _unchanged_since(run: Run, planned: Planned) -> None:
+    """See that what was planned, scanned and confirmed is still what would be applied: read everything again."""
+    again = load(run.environment.name, run.loaded.root)
+    if _digest_of(again, planned.file) != planned.digest:
+        raise ApprovalError(
+            "the environment, a policy, a module or the plan changed after it was planned",
+            do="run the same command again: it plans anew",
+            runbook="approval",
+        )
+
+
+def _digest_of(loaded: Loaded, file: Path) -> str:
+    about = approval.subject(
+        loaded.environment, loaded.root, tfvars=loaded.tfvars.digest, state=None, terraform=""
+    )
+    return hashlib.sha256(f"{digest_of_file(file)}{about}".encode()).hexdigest()
+
+
+def _apply(run: Run, terraform: Terraform, planned: Planned) -> None:
+    with run.console.step("applying the plan"):
+        terraform.apply(planned.file)
+
+
+def _timed(work: object) -> float:
+    began = time.monotonic()
+    work()  # type: ignore[operator]
+    return time.monotonic() - began
+
+
+def _show(console: Console, planned: Planned) -> None:
+    for line in planned.changes:
+        console.line(f"  {line}")
+    for address in planned.drift:
+        console.detail(f"changed outside: {address}")
+    if planned.around.live and planned.around.live.quarantined_by:
+        console.line("  ! AWS quarantined this user because a key leaked: docs/runbooks.md#quarantine")
+    if planned.around.key_work:
+        console.line(f"  + {planned.around.key_work}")
+    for text in planned.verdict.lines():
+        console.line(f"  {text}")
+
+
+def _refuse_findings(planned: Planned) -> None:
+    if not planned.verdict.clean:
+        raise FindingsError(
+            f"the scan found {len(planned.verdict.failed)} thing(s) that must not be deployed; nothing was changed",
+            do="mend them, or accept one with reason, owner and expiry in the environment file",
+            runbook="findings",
+        )
+
+
+def _report(
+    run: Run, planned: Planned, kept: Kept, started: float, seconds: dict[str, float] | None = None
+) -> DeployReport:
+    return DeployReport(
+        environment=run.environment.name,
+        changed=bool(planned.changes) or kept.changed,
+        changes=planned.changes,
+        user_arn=run.environment.user_arn,
+        key_id=kept.key_id,
+        key_made=kept.made,
+        delivered=tuple(settings.target(run.environment) for settings in run.environment.secrets),
+        acts=kept.acts,
+        verdict=planned.verdict,
+        seconds={
+            **(seconds or planned.seconds),
+            "total": time.monotonic() - started,
+            "verification": kept.waited,
+        },
+    )

@@ -1,0 +1,95 @@
+"""What a plan must not do, or only with a flag of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from ci_user.plan_model import Change, Plan
+from ci_user.text import plain
+
+QUARANTINE: Final = "awscompromisedkeyquarantine"
+"""AWS attaches a policy whose name begins so, in some case, to a user whose key leaked:
+https://docs.aws.amazon.com/aws-managed-policy/latest/reference/AWSCompromisedKeyQuarantineV3.html"""
+
+_IDENTITIES: Final = {"aws_iam_user": "user", "aws_iam_group": "group"}
+_ATTACHMENT_ATTRIBUTES: Final = ("policy_arns", "policy_arn", "managed_policy_arns")
+
+
+def refusals(plan: Plan, *, allow_replace: bool, destroying: bool) -> tuple[str, ...]:
+    """Return why this plan may not be applied, one plain sentence each; nothing when it may.
+
+    Args:
+        plan: The plan.
+        allow_replace: Accept that the user or the group is deleted, replaced, renamed or forgotten.
+        destroying: It is a destroy plan, so that they are deleted is what is asked for.
+    """
+    found = []
+    if plan.errored:
+        found.append("Terraform stopped half way while planning")
+    if not plan.complete:
+        found.append("the plan is not complete: another round would follow, which nobody has seen")
+    if not allow_replace and not destroying:
+        found += [
+            f"{plain(change.address)} would be {word} (needs --allow-replace)"
+            for change in plan.changes
+            if change.mode == "managed" and change.type in _IDENTITIES and (word := _loss(change))
+        ]
+    found += [
+        f"{plain(arn)} would be detached by {plain(change.address)}: AWS put it there because a key leaked, "
+        "and it stays until a person has dealt with that"
+        for change in (*plan.changes, *_behind_drift(plan))
+        for arn in _detached_quarantine(change)
+    ]
+    return tuple(dict.fromkeys(found))
+
+
+def _loss(change: Change) -> str | None:
+    words = {"delete": "deleted", "replace": "replaced", "forget": "forgotten by Terraform"}
+    if change.kind in words:
+        return words[change.kind]
+    if change.kind == "update" and change.before is not None and change.after is not None:
+        renamed = any(change.before.get(part) != change.after.get(part) for part in ("name", "path"))
+        return "renamed" if renamed else None
+    return None
+
+
+def _behind_drift(plan: Plan) -> Iterator[Change]:
+    # What was attached by hand shows as drift first: before is the old state there, after is what AWS has now.
+    by_address = {change.address: change for change in plan.changes}
+    for drift in plan.drift:
+        change = by_address.get(drift.address)
+        yield Change(
+            address=drift.address,
+            mode=drift.mode,
+            type=drift.type,
+            name=drift.name,
+            module=drift.module,
+            actions=change.actions if change else ("delete",),
+            kind=change.kind if change else "delete",
+            before=drift.after,
+            after=change.after if change else None,
+            after_unknown=change.after_unknown if change else {},
+            replace_paths=(),
+            recorded_only=False,
+        )
+
+
+def _detached_quarantine(change: Change) -> list[str]:
+    if change.mode != "managed" or not change.type.startswith("aws_iam_"):
+        return []
+    before, after = _quarantines(change.before), _quarantines(change.after)
+    return sorted(arn for arn in before if arn not in after)
+
+
+def _quarantines(values: Mapping[str, Any] | None) -> set[str]:
+    arns: set[str] = set()
+    for attribute in _ATTACHMENT_ATTRIBUTES:
+        value = (values or {}).get(attribute)
+        candidates = value if isinstance(value, list) else [value]
+        arns |= {
+            arn
+            for arn in candidates
+            if isinstance(arn, str) and arn.rsplit("/", 1)[-1].casefold().startswith(QUARANTINE)
+        }
+    return arns

@@ -1,0 +1,229 @@
+"""What every command on one environment starts from: the environment, the way into AWS, the bucket and Terraform."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ci_user import tfvars
+from ci_user.credentials import Accesses, AwsAccess, Caller, resolve
+from ci_user.errors import ToolchainError
+from ci_user.files import private_directory
+from ci_user.terraform_cli import Terraform, backend_settings, write_state_profile
+
+if TYPE_CHECKING:
+    from ci_user.backends.protocol import Backend
+    from ci_user.environment import Environment
+    from ci_user.environment_siblings import Guarded
+    from ci_user.lease import Lease
+    from ci_user.reports.console import Console
+    from ci_user.state_bucket import StateBucket
+    from ci_user.tfvars import Tfvars
+    from ci_user.toolchain import Toolchain
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """An environment as its file and the policies say, before anything was contacted."""
+
+    root: Path
+    environment: Environment
+    guarded: Guarded
+    tfvars: Tfvars
+    boundary: str
+    role_boundary: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """A loaded environment with its verified way into AWS. ``workdir`` is private and goes away with the run."""
+
+    loaded: Loaded
+    accesses: Accesses
+    caller: Caller
+    bucket: StateBucket
+    console: Console
+    workdir: Path
+    environ: Mapping[str, str]
+
+    @property
+    def environment(self) -> Environment:
+        """Return the environment."""
+        return self.loaded.environment
+
+    @property
+    def cache(self) -> Path:
+        """Return the directory that keeps what later runs of this environment may reuse; it holds no secret."""
+        return self.loaded.root / ".cache" / "environments" / self.environment.name
+
+    def backends(self, check: Callable[[], None] | None = None) -> tuple[Backend, ...]:
+        """Return the environment's backends; with ``check``, every request of theirs is fenced by it."""
+        from ci_user.backends import open_backend
+
+        def access(settings: object) -> AwsAccess:
+            plain = self.accesses.for_backend(settings)
+            return plain.fenced_by(check) if check else plain
+
+        return tuple(
+            open_backend(settings, access(settings), self.environment, self.loaded.root)
+            for settings in self.environment.secrets
+        )
+
+    @contextmanager
+    def lease(self, command: str, wait: timedelta) -> Iterator[Lease]:
+        """Hold the environment while the block runs.
+
+        Raises:
+            LockHeldError: Somebody else holds it, and did for longer than ``wait``.
+        """
+        from ci_user.lease import Lease
+
+        with Lease.acquire(
+            self.bucket,
+            self.environment.state.lease_key,
+            ttl=self.environment.lock.ttl,
+            command=command,
+            wait=wait,
+        ) as lease:
+            yield lease
+
+    def terraform(self, toolchain: Toolchain) -> Terraform:
+        """Return this environment's Terraform."""
+        environment, state = self.environment, self.environment.state
+        own = self.accesses.state_has_own
+        extra = {"TF_CLI_CONFIG_FILE": str(toolchain.cli_config)} if toolchain.cli_config else {}
+        if own:
+            extra["AWS_CONFIG_FILE"] = str(write_state_profile(self.workdir))
+        return Terraform(
+            toolchain.terraform,
+            self.loaded.root / "terraform",
+            self.cache / "terraform",
+            environment=lambda: self.accesses.child_environment(self.environ) | extra,
+            backend=backend_settings(
+                bucket=state.bucket,
+                key=state.key,
+                region=self.accesses.state.region,
+                kms_key=state.kms_key,
+                own_profile=own,
+                path_style=self.accesses.state.endpoint_url is not None,
+                account_id=self.accesses.state.account_id if own else environment.account_id,
+            ),
+            timeout=environment.timeout.total_seconds(),
+            on_event=self.console.event,
+        )
+
+
+def load(name: str, root: Path) -> Loaded:
+    """Read an environment, its siblings, its policies and its boundaries.
+
+    Raises:
+        EnvironmentFileError, PolicyError, UsageError: Something in the files is wrong.
+    """
+    from ci_user import environment_files
+    from ci_user.environment_siblings import guarded
+    from ci_user.policy import documents, guard
+
+    environment_files.check_name(name, environment_files.names(root))
+    environments = environment_files.load_all(root)
+    environment = environments[name]
+    siblings = guarded(environment, environments.values())
+    boundary = guard.boundary(environment, siblings)
+    role_boundary = guard.role_boundary(environment, siblings)
+    return Loaded(
+        root=root,
+        environment=environment,
+        guarded=siblings,
+        tfvars=tfvars.render(
+            environment,
+            policies=documents.policy_documents(environment, root),
+            boundary=boundary,
+            role_boundary=role_boundary,
+        ),
+        boundary=boundary,
+        role_boundary=role_boundary,
+    )
+
+
+@contextmanager
+def opened(loaded: Loaded, console: Console, environ: Mapping[str, str] | None = None) -> Iterator[Run]:
+    """Open the way into the environment's account, after its number was compared; yields the run.
+
+    The sandbox is started, and its bucket made, when needed.
+
+    Raises:
+        CredentialsError: No usable credentials, or an endpoint that the file does not name.
+        WrongAccountError: The credentials belong to another account.
+        SandboxError: The embedded AWS does not start.
+    """
+    from ci_user.state_bucket import StateBucket
+
+    environment = loaded.environment
+    environ = os.environ if environ is None else environ
+    accesses = _resolve(loaded, console, environ)
+    caller = accesses.verify()
+    console.detail(f"working as {caller.arn}")
+    state = environment.state
+    bucket = StateBucket(
+        accesses.state,
+        state.bucket,
+        account_id=state.account_id or environment.account_id,
+        region=accesses.state.region,
+        partition=environment.partition,
+        kms_key=state.kms_key,
+    )
+    workdir = private_directory(loaded.root / ".cache" / "runs") / f"{environment.name}-{secrets.token_hex(6)}"
+    private_directory(workdir)
+    try:
+        yield Run(
+            loaded=loaded,
+            accesses=accesses,
+            caller=caller,
+            bucket=bucket,
+            console=console,
+            workdir=workdir,
+            environ=environ,
+        )
+    finally:
+        shutil.rmtree(workdir, ignore_errors=True)
+
+
+def _resolve(loaded: Loaded, console: Console, environ: Mapping[str, str]) -> Accesses:
+    environment = loaded.environment
+    if not environment.sandbox:
+        return resolve(environment, environ)
+    from ci_user.sandbox import Sandbox
+
+    sandbox = Sandbox(loaded.root, account_id=environment.account_id, region=environment.region)
+    up = sandbox.up()
+    for note in up.notes:
+        console.line(note)
+    return resolve(
+        environment, environ, endpoint_url=up.endpoint_url, sandbox_credentials=sandbox.deployer_credentials
+    )
+
+
+def find_toolchain(loaded: Loaded, environ: Mapping[str, str]) -> Toolchain:
+    """Return Terraform and where its provider comes from.
+
+    Raises:
+        ToolchainError: One is missing or does not fit, or a protected environment would run an unlocked provider.
+    """
+    from ci_user import toolchain
+
+    found = toolchain.find(loaded.root, environ, allow_system_mirror=loaded.environment.sandbox)
+    if found.dev_overrides and loaded.environment.protected:
+        raise ToolchainError(
+            "the Terraform CLI configuration has dev_overrides, which bypass the provider lock",
+            where="TF_CLI_CONFIG_FILE or ~/.terraformrc",
+            expected=f"no dev_overrides for {loaded.environment.name}, which is protected",
+            do="take them out, or point TF_CLI_CONFIG_FILE at another file",
+            runbook="toolchain",
+        )
+    return found

@@ -1,0 +1,374 @@
+"""Runs Terraform; the only file that imports ``python_terraform``.
+
+python_terraform builds the command lines. The process part is our own: an explicit environment, a process group of its own
+so that SIGINT reaches Terraform once and in order, a timeout, and Terraform's machine-readable events as they come
+(https://developer.hashicorp.com/terraform/internals/machine-readable-ui).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from ci_user.credentials import STATE_PROFILE
+from ci_user.errors import InterruptedRunError, LockHeldError, TerraformError
+from ci_user.files import digest_of_files, write_private
+from ci_user.text import plain
+
+Event = Mapping[str, Any]
+
+# How long Terraform may take to stop in order after SIGINT: it finishes the call under way and releases its lock.
+_STOP_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class PlanOutcome:
+    """What ``terraform plan`` said: ``changed`` is its detailed exit code 2, ``drift`` the addresses changed outside."""
+
+    changed: bool
+    drift: tuple[str, ...]
+
+
+class Terraform:
+    """One environment's Terraform: a working copy of nothing, only a data directory of its own.
+
+    Args:
+        binary: The executable that ``toolchain.find`` chose.
+        module: The root module's directory.
+        data_dir: ``TF_DATA_DIR``; belongs to one environment.
+        environment: Returns the child's whole environment; called before each command, so that credentials are fresh.
+        backend: The settings of the S3 backend.
+        timeout: Seconds one command may take.
+        on_event: Called with each event line as it comes.
+        read_only: Never lock, never apply.
+    """
+
+    def __init__(
+        self,
+        binary: Path,
+        module: Path,
+        data_dir: Path,
+        *,
+        environment: Callable[[], dict[str, str]],
+        backend: Mapping[str, str],
+        timeout: float,
+        on_event: Callable[[Event], None] = lambda _: None,
+    ) -> None:
+        self._binary = binary
+        self._module = module
+        self._data_dir = data_dir
+        self._environment = environment
+        self._backend = dict(backend)
+        self._timeout = timeout
+        self._on_event = on_event
+
+    def init(self, *, fingerprint: str, lock: Path) -> bool:
+        """Initialise the data directory unless nothing it depends on changed; return whether it ran.
+
+        Args:
+            fingerprint: What the initialisation depends on beside module, lock and backend: version and CLI configuration.
+            lock: A file that serialises initialisations, because the provider cache is not safe under parallel ones.
+
+        Raises:
+            TerraformError: It failed; ``-lockfile=readonly`` makes a provider that the lock does not name fail here.
+        """
+        from filelock import FileLock
+
+        stamp = self._data_dir / "initialised"
+        digest = self._init_digest(fingerprint)
+        if stamp.is_file() and stamp.read_text() == digest and self._providers_present():
+            return False
+        self._data_dir.mkdir(parents=True, exist_ok=True)
+        stamp.unlink(missing_ok=True)
+        with FileLock(lock):
+            self._run("init", lockfile="readonly", reconfigure=True, backend_config=self._backend, json=True)
+        write_private(stamp, digest.encode())
+        return True
+
+    def plan(self, tfvars: Path, out: Path, *, destroy: bool = False, lock: bool = True) -> PlanOutcome:
+        """Plan into ``out``.
+
+        Raises:
+            TerraformError: It failed, or took longer than the timeout.
+            LockHeldError: Somebody else holds Terraform's own lock on the state.
+        """
+        drift: list[str] = []
+
+        def watch(event: Event) -> None:
+            if event.get("type") == "resource_drift":
+                drift.append(str(event.get("change", {}).get("resource", {}).get("addr", "")))
+
+        code = self._run(
+            "plan",
+            json=True,
+            detailed_exitcode=True,
+            var_file=str(tfvars),
+            out=str(out),
+            destroy=destroy,
+            lock=None if lock else "false",
+            accept=(0, 2),
+            watch=watch,
+        )[0]
+        return PlanOutcome(changed=code == 2, drift=tuple(drift))
+
+    def show(self, plan: Path) -> dict[str, Any]:
+        """Return the plan as ``terraform show -json`` gives it, sensitive values included: redact before anything else."""
+        output = self._run("show", str(plan), json=True, events=False)[1]
+        try:
+            document = json.loads(output)
+        except json.JSONDecodeError:
+            raise TerraformError("`terraform show -json` did not print JSON", where=str(plan.name)) from None
+        if not isinstance(document, dict):
+            raise TerraformError("`terraform show -json` did not print an object", where=str(plan.name))
+        return document
+
+    def apply(self, plan: Path) -> None:
+        """Apply exactly this plan file.
+
+        Raises:
+            TerraformError: It failed, in part or whole; the next run plans from what is there.
+        """
+        self._run("apply", str(plan), json=True)
+
+    def _init_digest(self, fingerprint: str) -> str:
+        module = digest_of_files(
+            self._module, [*sorted(self._module.rglob("*.tf")), self._module / ".terraform.lock.hcl"]
+        )
+        parts = json.dumps([module, fingerprint, self._backend], sort_keys=True)
+        return hashlib.sha256(parts.encode()).hexdigest()
+
+    def _providers_present(self) -> bool:
+        providers = self._data_dir / "providers"
+        modules = self._data_dir / "modules" / "modules.json"
+        # A mirror that was unmounted leaves dangling links.
+        return modules.is_file() and any(path.is_file() for path in providers.glob("*/*/*/*/*/*"))
+
+    def _run(
+        self,
+        command: str,
+        *arguments: str,
+        accept: tuple[int, ...] = (0,),
+        events: bool = True,
+        watch: Callable[[Event], None] = lambda _: None,
+        **options: Any,
+    ) -> tuple[int, str]:
+        environment = self._environment() | {"TF_DATA_DIR": str(self._data_dir)}
+        process = _Process(_command_line(self._binary, command, arguments, options), self._module, environment)
+        diagnostics: list[Event] = []
+        other: list[str] = []
+
+        def take(line: str) -> None:
+            if not events:
+                other.append(line)
+                return
+            try:
+                event = json.loads(line)
+            except json.JSONDecodeError:
+                other.append(line)
+                return
+            if isinstance(event, dict):
+                if event.get("type") == "diagnostic":
+                    diagnostics.append(event)
+                watch(event)
+                self._on_event(event)
+
+        code = process.run(take, self._timeout, f"terraform {command}")
+        if code not in accept:
+            raise _failure(command, code, diagnostics, other, process.stderr)
+        return code, "".join(other)
+
+
+def _command_line(binary: Path, command: str, arguments: tuple[str, ...], options: dict[str, Any]) -> list[str]:
+    from python_terraform import IsFlagged, IsNotFlagged
+    from python_terraform import Terraform as CommandBuilder
+
+    flags = {
+        name: (IsFlagged if value else IsNotFlagged) if isinstance(value, bool) else value
+        for name, value in options.items()
+        if value is not None
+    }
+    if command in ("init", "plan", "apply"):
+        flags["input"] = "false"
+    # The builder loads a state file from its working directory if one is there: give it one that holds none.
+    builder = CommandBuilder(working_dir=str(binary.parent), terraform_bin_path=str(binary))
+    return [str(part) for part in builder.generate_cmd_string(command, *arguments, **flags)]
+
+
+class _Process:
+    """One child process in a group of its own."""
+
+    def __init__(self, command: list[str], directory: Path, environment: dict[str, str]) -> None:
+        self._command = command
+        self._directory = directory
+        self._environment = environment
+        self._trace = any(name.startswith("TF_LOG") for name in environment)
+        self.stderr = ""
+
+    def run(self, take: Callable[[str], None], timeout: float, name: str) -> int:
+        try:
+            process = subprocess.Popen(
+                self._command,
+                cwd=self._directory,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                encoding="utf-8",
+                errors="replace",
+                process_group=0,
+            )
+        except OSError as error:
+            raise TerraformError(
+                f"{name} could not be started: {error.strerror}",
+                where=str(self._command[0]),
+                do="run `invoke doctor`",
+                runbook="toolchain",
+            ) from None
+        tail: list[str] = []
+        reader = threading.Thread(target=self._drain, args=(process.stderr, tail), daemon=True)
+        reader.start()
+        expired = threading.Event()
+
+        def expire() -> None:
+            expired.set()
+            _signal_group(process, signal.SIGINT)
+
+        timer = threading.Timer(timeout, expire)
+        timer.daemon = True
+        timer.start()
+        try:
+            assert process.stdout is not None  # noqa: S101 - it is a pipe
+            for line in process.stdout:
+                take(line)
+            code = process.wait()
+        except KeyboardInterrupt:
+            self._stop(process)
+            raise InterruptedRunError(
+                f"interrupted during `{name}`; Terraform was told to stop and has ended",
+                do="run `invoke status`, then the same command again: it continues from what is there",
+                runbook="interrupted",
+            ) from None
+        except BaseException:
+            self._stop(process)
+            raise
+        finally:
+            timer.cancel()
+            reader.join(timeout=5)
+            self.stderr = "".join(tail[-200:])
+        if expired.is_set():
+            raise TerraformError(
+                f"{name} took longer than {timeout:.0f} s and was stopped",
+                do="look at the network and AWS's health; `timeout` in the environment file sets the limit",
+                runbook="terraform-failed",
+            )
+        return code
+
+    def _drain(self, pipe: IO[str], tail: list[str]) -> None:
+        for line in pipe:
+            tail.append(line)
+            del tail[:-400]
+            if self._trace:
+                sys.stderr.write(line)
+
+    @staticmethod
+    def _stop(process: subprocess.Popen[str]) -> None:
+        _signal_group(process, signal.SIGINT)
+        try:
+            process.communicate(timeout=_STOP_SECONDS)
+        except (subprocess.TimeoutExpired, KeyboardInterrupt):
+            _signal_group(process, signal.SIGTERM)
+            try:
+                process.communicate(timeout=_STOP_SECONDS / 6)
+            except subprocess.TimeoutExpired:
+                _signal_group(process, signal.SIGKILL)
+                process.wait()
+
+
+def _signal_group(process: subprocess.Popen[str], number: signal.Signals) -> None:
+    try:
+        os.killpg(process.pid, number)
+    except ProcessLookupError:
+        return
+
+
+def _failure(
+    command: str, code: int, diagnostics: list[Event], other: list[str], stderr: str
+) -> TerraformError | LockHeldError:
+    errors = [event.get("diagnostic", {}) for event in diagnostics if event.get("@level") == "error"]
+    for error in errors:
+        if "acquiring the state lock" in str(error.get("summary", "")):
+            return LockHeldError(
+                "Terraform's own lock on the state is held by another run",
+                where=_lock_holder(str(error.get("detail", ""))),
+                do="wait for it; when that run is dead for certain, `invoke unlock --env NAME` removes the lock",
+                runbook="locked",
+            )
+    if errors:
+        told = "\n".join(
+            "    " + plain(" ".join(f"{e.get('summary', '')}: {e.get('detail', '')}".split()))[:1500] for e in errors
+        )
+    else:
+        told = "\n".join("    " + plain(line) for line in (stderr or "".join(other)).strip().splitlines()[-15:])
+    return TerraformError(
+        f"`terraform {command}` failed (exit code {code}):\n{told}",
+        where=next((str(e["address"]) for e in errors if e.get("address")), None),
+        do="mend what it says and run the same command again: it continues from what is there",
+        runbook="terraform-failed",
+    )
+
+
+def _lock_holder(detail: str) -> str:
+    wanted = ("Who:", "Operation:", "Created:", "ID:")
+    lines = [" ".join(line.split()) for line in detail.splitlines()]
+    return plain(", ".join(line for line in lines if line.startswith(wanted))) or "holder unknown"
+
+
+def backend_settings(
+    *,
+    bucket: str,
+    key: str,
+    region: str,
+    kms_key: str | None,
+    own_profile: bool,
+    path_style: bool,
+    account_id: str,
+) -> dict[str, str]:
+    """Return the S3 backend's settings; no secret is among them (they are kept in the data directory).
+
+    https://developer.hashicorp.com/terraform/language/backend/s3
+    """
+    settings = {
+        "bucket": bucket,
+        "key": key,
+        "region": region,
+        "use_lockfile": "true",
+        "encrypt": "true",
+        "allowed_account_ids": json.dumps([account_id]),
+    }
+    if kms_key:
+        settings["kms_key_id"] = kms_key
+    if own_profile:
+        settings["profile"] = STATE_PROFILE
+    if path_style:
+        settings["use_path_style"] = "true"
+    return settings
+
+
+def write_state_profile(directory: Path) -> Path:
+    """Write the AWS configuration whose only profile asks ``credential_process.py``; return its path. Holds no secret."""
+    script = Path(__file__).with_name("credential_process.py")
+    path = directory / "aws-config"
+    write_private(
+        path, f'[profile {STATE_PROFILE}]\ncredential_process = "{sys.executable}" "{script}"\n'.encode()
+    )
+    return path

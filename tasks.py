@@ -1,0 +1,158 @@
+"""The tasks: each hands its flags to one function of ``ci_user`` and exits with what that returns.
+
+Nothing is imported here that costs time: ``invoke --list`` has to answer at once.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from invoke.collection import Collection
+from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.tasks import task
+
+_ENV = {"env": "Name of the environment, as in environments/NAME.yaml."}
+_JSON = {"json": "Print one JSON document on standard output, everything else on standard error."}
+_VERBOSE = {"verbose": "Also say what the tool does, step by step; never a secret."}
+_YES = {"yes": "Agree without being asked; not enough for a protected environment."}
+_CONFIRM = {"confirm": "Agree by naming the environment; enough for a protected one."}
+_WAIT = {"lock_timeout": "How long to wait while somebody else works on the environment, such as 90s or 5m."}
+
+
+def _run(name: str, *, json: bool = False, verbose: bool = False, **flags: Any) -> None:
+    from ci_user import commands
+
+    command = getattr(commands, name)
+    raise Exit(code=commands.run(lambda console: command(console, **flags), json=json, verbose=verbose))
+
+
+def _change(context: Context, name: str, **flags: Any) -> None:
+    if context.config.run.dry:
+        from ci_user import commands
+
+        raise Exit(code=commands.refuse_dry(task=name))
+    _run(name, **flags)
+
+
+def _unchanging(_: Context, name: str, **flags: Any) -> None:
+    _run(name, **flags)
+
+
+@task(auto_shortflags=False, help=_ENV | _YES | _CONFIRM | _WAIT | _JSON | _VERBOSE | {
+    "plan": "Apply exactly the plan that `invoke plan --out DIR` wrote there.",
+    "digest": "The approved plan's digest, as the approver saw it.",
+    "allow_replace": "Accept a plan that deletes or replaces the user or the group.",
+})
+def deploy(
+    context: Context,
+    env: str = "",
+    yes: bool = False,
+    confirm: str = "",
+    plan: str = "",
+    digest: str = "",
+    allow_replace: bool = False,
+    lock_timeout: str = "0s",
+    json: bool = False,
+    verbose: bool = False,
+) -> None:
+    """Plan, scan, confirm and apply; make the key and deliver it."""
+    _change(
+        context, "deploy", env=env, yes=yes, confirm=confirm, plan=plan, digest=digest, allow_replace=allow_replace,
+        lock_timeout=lock_timeout, json=json, verbose=verbose,
+    )
+
+
+@task(auto_shortflags=False, help=_ENV | _JSON | _VERBOSE | {
+    "out": "Write plan, findings and digest into this new directory, for approval.",
+    "allow_replace": "Accept a plan that deletes or replaces the user or the group.",
+})
+def plan(
+    context: Context, env: str = "", out: str = "", allow_replace: bool = False, json: bool = False, verbose: bool = False
+) -> None:
+    """Show what a deploy would change, and what the scan finds; exits 2 when changes are pending."""
+    # A plan changes nothing in AWS; only the bundle that --out asks for is written.
+    start = _change if out else _unchanging
+    start(context, "plan", env=env, out=out, allow_replace=allow_replace, json=json, verbose=verbose)
+
+
+@task(auto_shortflags=False, help=_ENV | _YES | _CONFIRM | _WAIT | _JSON | _VERBOSE)
+def destroy(
+    context: Context,
+    env: str = "",
+    yes: bool = False,
+    confirm: str = "",
+    lock_timeout: str = "0s",
+    json: bool = False,
+    verbose: bool = False,
+) -> None:
+    """Delete the keys, what was delivered, and the identity."""
+    _change(context, "destroy", env=env, yes=yes, confirm=confirm, lock_timeout=lock_timeout, json=json, verbose=verbose)
+
+
+@task(auto_shortflags=False, help=_ENV | _JSON | _VERBOSE)
+def status(_: Context, env: str = "", json: bool = False, verbose: bool = False) -> None:
+    """Show user, policies, key ids with age and last use, and where they were delivered."""
+    _run("status", env=env, json=json, verbose=verbose)
+
+
+@task(auto_shortflags=False, help=_ENV | _YES | _VERBOSE)
+def unlock(context: Context, env: str = "", yes: bool = False, verbose: bool = False) -> None:
+    """Show who holds the environment and, when asked to, take it away from a run that is dead."""
+    _change(context, "unlock", env=env, yes=yes, verbose=verbose)
+
+
+@task(auto_shortflags=False, help=_ENV | _JSON | _VERBOSE | {"yes": "Do it; without it, only say what would be done."})
+def bootstrap(context: Context, env: str = "", yes: bool = False, json: bool = False, verbose: bool = False) -> None:
+    """Make the state bucket: versioned, encrypted, not public, TLS only."""
+    _change(context, "bootstrap", env=env, yes=yes, json=json, verbose=verbose)
+
+
+@task(auto_shortflags=False, help={"env": "Name of the new environment."})
+def new(context: Context, env: str = "") -> None:
+    """Write a commented environment file."""
+    _change(context, "new", env=env)
+
+
+@task(auto_shortflags=False)
+def schema(context: Context) -> None:
+    """Write the JSON Schema that completes and checks environment files in editors."""
+    _change(context, "schema")
+
+
+@task(auto_shortflags=False, help=_JSON)
+def doctor(_: Context, json: bool = False) -> None:
+    """Show what was found on this machine, from where, which version, and what to do about what is missing."""
+    _run("doctor", json=json)
+
+
+@task(auto_shortflags=False, name="up", help=_JSON)
+def sandbox_up(context: Context, json: bool = False) -> None:
+    """Start the embedded AWS, or find the one that runs."""
+    _change(context, "sandbox", act="up", json=json)
+
+
+@task(auto_shortflags=False, name="down", help=_JSON)
+def sandbox_down(context: Context, json: bool = False) -> None:
+    """Stop the embedded AWS in an orderly way; it keeps what it has."""
+    _change(context, "sandbox", act="down", json=json)
+
+
+@task(auto_shortflags=False, name="reset", help=_JSON)
+def sandbox_reset(context: Context, json: bool = False) -> None:
+    """Start the embedded AWS anew, with nothing in it."""
+    _change(context, "sandbox", act="reset", json=json)
+
+
+@task(auto_shortflags=False, name="env")
+def sandbox_env(_: Context) -> None:
+    """Print export lines that point any AWS client at the embedded AWS."""
+    _run("sandbox", act="env")
+
+
+_sandbox = Collection("sandbox")
+for _task in (sandbox_up, sandbox_down, sandbox_reset, sandbox_env):
+    _sandbox.add_task(_task)
+
+namespace = Collection(deploy, plan, destroy, status, unlock, bootstrap, new, schema, doctor)
+namespace.add_collection(_sandbox)

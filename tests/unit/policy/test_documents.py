@@ -1,0 +1,254 @@
+"""Policy documents: what is read, what parameters can do, how they are written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ci_user.errors import PolicyError
+from ci_user.policy import documents
+
+ROOT = Path(__file__).resolve().parents[3]
+ALLOW = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}
+
+
+def environment(**changes: Any) -> Any:
+    values = {
+        "name": "prod",
+        "application": "shop",
+        "account_id": "123456789012",
+        "partition": "aws",
+        "region": "eu-west-1",
+        "prefix": "shop-prod",
+        "policies": ("sample",),
+    }
+    return SimpleNamespace(**values | changes)
+
+
+def document(*statements: dict[str, Any]) -> dict[str, Any]:
+    return {"Version": "2012-10-17", "Statement": list(statements or (ALLOW,))}
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    (tmp_path / "terraform" / "policies").mkdir(parents=True)
+    return tmp_path
+
+
+def write(repository: Path, content: str | bytes, name: str = "mine") -> Path:
+    path = repository / "terraform" / "policies" / f"{name}.json"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def test_the_sample_is_the_recipes_policy() -> None:
+    sample = documents.read_policy("sample", ROOT)
+    assert documents.size(sample) == 4046
+    assert len(sample["Statement"]) == 6
+    assert json.loads(documents.policy_documents(environment(), ROOT)["sample"]) == sample
+
+
+def test_every_file_is_a_policy_and_the_guards_are_none(repository: Path) -> None:
+    write(repository, "{}", "b")
+    write(repository, "{}", "a")
+    (repository / "terraform" / "policies" / "guard").mkdir()
+    assert documents.names(repository) == ("a", "b")
+    assert "sample" in documents.names(ROOT)
+    assert not {"boundary", "role-boundary"} & set(documents.names(ROOT))
+
+
+@pytest.mark.parametrize("name", ["absent", "../sample", "guard/boundary", "Sample", "${prefix}", ""])
+def test_an_unknown_policy_is_refused_with_the_names_that_are_there(name: str) -> None:
+    with pytest.raises(PolicyError, match="there is no policy") as error:
+        documents.read_policy(name, ROOT)
+    assert "sample" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "what", "position"),
+    [
+        ('{\n  "Version": "2012-10-17",\n  "Statement": [}', "no JSON", ":3:17"),
+        ("", "no JSON", ":1:1"),
+        ("\ufeff{}", "no JSON", ":1:1"),
+        ('{"Version": NaN}', "NaN", ""),
+        (f'{{"Version": {"9" * 5000}}}', "no JSON", ""),
+        (
+            '{"Version": "2012-10-17",\n "Statement": [],\n "Statement": []}',
+            "'Statement' stands twice",
+            ":3:2",
+        ),
+        (
+            '{"Version": "2012-10-17", "Statement": [\n{"Effect": "Deny",\n  "Effect": "Allow"}]}',
+            "'Effect' stands twice",
+            ":3:3",
+        ),
+        (b'{\n"Version": "\xff"}', "not UTF-8", ":2"),
+        ("{}".encode("utf-16"), "not UTF-8", ":1"),
+        ("[" * 25 + "]" * 25, "nested deeper than 20", ""),
+        ("[" * 100_000 + "]" * 100_000, "nested deeper than 20", ""),
+        (" " * 1_000_001, "larger than 1,000,000 bytes", ""),
+        ("[]", "no JSON object", ""),
+        ('{"Version": "2008-10-17", "Statement": [{}]}', "'2008-10-17'", ""),
+        ('{"Version": "2012-10-17"}', "no list of statements", ""),
+        ('{"Version": "2012-10-17", "Statement": []}', "no list of statements", ""),
+        ('{"Version": "2012-10-17", "Statement": ["Allow"]}', "no list of statements", ""),
+        ('{"Version": "2012-10-17", "Statement": [{"Sid": "\\ud800"}]}', "ud800", ""),
+        ('{"Version": "2012-10-17", "Statement": [{"Sid": "\u202e"}]}', "u202e", ""),
+    ],
+)
+def test_a_broken_file_is_refused_with_its_position(
+    repository: Path, content: str | bytes, what: str, position: str
+) -> None:
+    path = write(repository, content)
+    with pytest.raises(PolicyError) as error:
+        documents.read_policy("mine", repository)
+    assert what in error.value.what
+    assert error.value.where == f"{path}{position}"
+    assert error.value.expected
+
+
+def test_a_directory_in_a_policys_place_is_refused(repository: Path) -> None:
+    (repository / "terraform" / "policies" / "mine.json").mkdir()
+    with pytest.raises(PolicyError, match="cannot read"):
+        documents.read_policy("mine", repository)
+
+
+def test_parameters_are_filled_in_and_iams_own_variables_stay() -> None:
+    rendered = documents.render(
+        document(
+            {
+                **ALLOW,
+                "Resource": ["arn:${partition}:s3:::${prefix}-*", "arn:aws:s3:::x/${aws:username}/${*}"],
+                "Condition": {"StringEquals": {"aws:ResourceAccount": "${account_id}"}},
+            }
+        ),
+        documents.parameters(environment()),
+    )
+    (statement,) = rendered["Statement"]
+    assert statement["Resource"] == ["arn:aws:s3:::shop-prod-*", "arn:aws:s3:::x/${aws:username}/${*}"]
+    assert statement["Condition"] == {"StringEquals": {"aws:ResourceAccount": "123456789012"}}
+
+
+def test_rendering_leaves_the_document_as_it_was() -> None:
+    before = document({**ALLOW, "Resource": ["${list}", "${prefix}"]})
+    copy = json.loads(json.dumps(before))
+    documents.render(before, {"prefix": "p", "list": ["arn:aws:s3:::b"]})
+    assert before == copy
+
+
+@pytest.mark.parametrize(
+    "text", ["${unknown}", "${prefix", "${Prefix}", "${ prefix }", "${}", "${${prefix}}", "a${", "${list}"]
+)
+def test_what_is_no_parameter_is_refused(text: str) -> None:
+    with pytest.raises(PolicyError) as error:
+        documents.render(document({**ALLOW, "Sid": "Mine", "Resource": text}), {"prefix": "p", "list": []})
+    assert error.value.where is not None
+    assert "statement Mine" in error.value.where
+
+
+def test_a_parameter_in_a_key_is_refused() -> None:
+    with pytest.raises(PolicyError, match="the key"):
+        documents.render(
+            document({**ALLOW, "Condition": {"StringEquals": {"aws:ResourceTag/${prefix}": "x"}}}),
+            {"prefix": "p"},
+        )
+
+
+@given(st.text())
+def test_a_value_is_refused_or_stays_one_string(value: str) -> None:
+    template = document({**ALLOW, "Resource": ["arn:aws:s3:::${prefix}-x"]})
+    try:
+        rendered = documents.render(template, {"prefix": value})
+    except PolicyError:
+        return
+    again = json.loads(documents.canonical(rendered))
+    assert again == document({**ALLOW, "Resource": [f"arn:aws:s3:::{value}-x"]})
+    assert not set(value) & set("*?${}\"'\\/: \n")
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        "*",
+        "arn:aws:s3:::*",
+        "arn:aws:s3:::a*b",
+        "arn:*:s3:::b",
+        'arn:aws:s3:::b","x',
+        "arn:aws:s3:::${prefix}",
+        "arn:aws:s3:::b\n",
+        "",
+    ],
+)
+def test_a_list_holds_arns_and_nothing_wider(item: str) -> None:
+    with pytest.raises(PolicyError, match="cannot stand in a policy"):
+        documents.render(document({**ALLOW, "Resource": ["${list}"]}), {"list": [item]})
+
+
+def test_a_list_takes_the_place_of_its_item_and_an_empty_one_drops_the_statement() -> None:
+    template = document(
+        {**ALLOW, "Resource": ["arn:aws:s3:::a", "${list}"]}, {**ALLOW, "Resource": ["${list}"]}
+    )
+    filled = documents.render(template, {"list": ["arn:aws:s3:::b", "arn:aws:s3:::b/*", "arn:aws:s3:::a"]})
+    assert [one["Resource"] for one in filled["Statement"]] == [
+        ["arn:aws:s3:::a", "arn:aws:s3:::b", "arn:aws:s3:::b/*"],
+        ["arn:aws:s3:::b", "arn:aws:s3:::b/*", "arn:aws:s3:::a"],
+    ]
+    empty = documents.render(template, {"list": []})
+    assert [one["Resource"] for one in empty["Statement"]] == [["arn:aws:s3:::a"]]
+
+
+@pytest.mark.parametrize("key", ["NotResource", "Action"])
+def test_a_list_stands_in_resource_only(key: str) -> None:
+    with pytest.raises(PolicyError, match="is a list"):
+        documents.render(document({"Effect": "Deny", key: ["${list}"]}), {"list": []})
+
+
+def test_canonical_json_is_compact_and_does_not_depend_on_the_order_of_keys() -> None:
+    one = {"Statement": [{"Resource": "*", "Action": "a:b", "Effect": "Allow"}], "Version": "2012-10-17"}
+    other = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "a:b", "Resource": "*"}]}
+    expected = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"a:b","Resource":"*"}]}'
+    assert documents.canonical(one) == documents.canonical(other) == expected
+
+
+def test_the_order_of_a_list_is_kept() -> None:
+    swapped = document({**ALLOW, "Action": ["s3:PutObject", "s3:GetObject"]})
+    assert json.loads(documents.canonical(swapped)) == swapped
+
+
+def test_white_space_does_not_count() -> None:
+    assert documents.size('{ "a":\n\t"b c" }') == len('{"a":"bc"}')
+
+
+def test_a_policy_of_6144_characters_fits_and_one_more_does_not(repository: Path) -> None:
+    def of(size: int) -> str:
+        text = documents.canonical(document({**ALLOW, "Sid": ""}))
+        return text.replace('"Sid":""', f'"Sid":"{"x" * (size - len(text))}"')
+
+    write(repository, of(6144))
+    shop = environment(policies=("mine",))
+    assert documents.size(documents.policy_documents(shop, repository)["mine"]) == 6144
+    write(repository, of(6145))
+    with pytest.raises(PolicyError, match="6,145 characters"):
+        documents.policy_documents(shop, repository)
+
+
+def test_more_than_ten_policies_are_refused(repository: Path) -> None:
+    with pytest.raises(PolicyError, match="11 policies"):
+        documents.policy_documents(environment(policies=[f"p{i}" for i in range(11)]), repository)
+
+
+def test_a_policy_for_another_partition_is_refused() -> None:
+    with pytest.raises(PolicyError, match="partition aws") as error:
+        documents.policy_documents(environment(partition="aws-cn", region="cn-north-1"), ROOT)
+    assert error.value.expected == "ARNs of the partition aws-cn"
+
+
+def test_the_digest_follows_content_and_names_but_not_order() -> None:
+    assert documents.digest({"a": "1", "b": "2"}) == documents.digest({"b": "2", "a": "1"})
+    assert len({documents.digest(d) for d in ({"a": "1"}, {"a": "2"}, {"b": "1"}, {})}) == 4

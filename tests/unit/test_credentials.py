@@ -1,0 +1,190 @@
+"""Credentials and endpoints are resolved once; the ambient environment decides nothing that the file does not name."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from ci_user.credentials import Accesses, SessionCredentials, calling, resolve
+from ci_user.errors import AwsError, CredentialsError
+from ci_user.secret import Secret
+
+ENDPOINT = "http://127.0.0.1:1"
+
+
+def environment(**changes: Any) -> Any:
+    values = {
+        "name": "testing",
+        "sandbox": False,
+        "endpoint_url": None,
+        "account_id": "111111111111",
+        "region": "eu-west-1",
+        "partition": "aws",
+        "access": None,
+        "state": SimpleNamespace(access=None, region=None, account_id=None),
+    }
+    return SimpleNamespace(**values | changes)
+
+
+def access(profile: str | None = None, role: Any = None) -> Any:
+    return SimpleNamespace(profile=profile, role=role)
+
+
+def sandbox() -> Accesses:
+    def credentials() -> SessionCredentials:
+        expires = dt.datetime.now(dt.UTC) + dt.timedelta(hours=1)
+        return SessionCredentials("ASIASANDBOX000000001", Secret("sandbox-secret"), Secret("sandbox-token"), expires)
+
+    return resolve(environment(sandbox=True), os.environ, endpoint_url=ENDPOINT, sandbox_credentials=credentials)
+
+
+@pytest.fixture
+def ambient(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A shell full of AWS settings, each of which would lead somewhere else."""
+    config = tmp_path / "config"
+    config.write_text("[profile elsewhere]\nregion = us-east-1\nendpoint_url = http://127.0.0.1:9\n")
+    credentials = tmp_path / "credentials"
+    credentials.write_text("[elsewhere]\naws_access_key_id = AKIAFILE\naws_secret_access_key = file-secret\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(credentials))
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAAMBIENT")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "ambient-secret")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_IAM", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL_SECRETS_MANAGER"],
+)
+def test_an_endpoint_that_the_file_does_not_name_is_refused(ambient: Path, name: str) -> None:
+    with pytest.raises(CredentialsError, match=name) as raised:
+        resolve(environment(), {name: "http://127.0.0.1:4566"})
+    assert "unset" in str(raised.value)
+
+
+def test_an_endpoint_that_the_file_names_is_used(ambient: Path) -> None:
+    found = resolve(environment(endpoint_url=ENDPOINT), {"AWS_ENDPOINT_URL": f"{ENDPOINT}/"})
+    assert found.target.client("iam").meta.endpoint_url == ENDPOINT
+
+
+def test_an_endpoint_in_the_users_own_aws_configuration_is_ignored(ambient: Path) -> None:
+    found = resolve(environment(access=access("elsewhere")), {})
+    assert found.target.client("iam").meta.endpoint_url == "https://iam.amazonaws.com"
+    assert found.target.exports()["AWS_ACCESS_KEY_ID"] == "AKIAFILE"
+
+
+def test_the_sandbox_ignores_every_ambient_setting(ambient: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "does-not-exist")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_REGION", "us-gov-west-1")
+    monkeypatch.setenv("AWS_USE_FIPS_ENDPOINT", "true")
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    found = sandbox()
+    client = found.target.client("iam")
+    assert client.meta.endpoint_url == ENDPOINT
+    assert client.meta.region_name == "eu-west-1"
+    child = found.child_environment(os.environ)
+    assert child["AWS_ACCESS_KEY_ID"] == "ASIASANDBOX000000001"
+    assert child["AWS_ENDPOINT_URL"] == ENDPOINT
+    assert not {"AWS_PROFILE", "HTTP_PROXY", "AWS_USE_FIPS_ENDPOINT"} & set(child)
+
+
+def test_the_sandbox_that_does_not_run_is_a_clear_error() -> None:
+    with pytest.raises(CredentialsError, match="not running"):
+        resolve(environment(sandbox=True), {})
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "TF_CLI_ARGS",
+        "TF_CLI_ARGS_apply",
+        "TF_REATTACH_PROVIDERS",
+        "TF_VAR_prefix",
+        "TF_DATA_DIR",
+        "TF_WORKSPACE",
+        "TF_PLUGIN_CACHE_MAY_BREAK_DEPENDENCY_LOCK_FILE",
+        "TF_CLI_CONFIG_FILE",
+        "AWS_PROFILE",
+        "AWS_SESSION_TOKEN",
+        "AWS_ENDPOINT_URL_S3",
+        "LD_PRELOAD",
+        "GITHUB_TOKEN",
+    ],
+)
+def test_a_child_inherits_only_what_the_list_allows(ambient: Path, name: str) -> None:
+    child = resolve(environment(), {}).child_environment({name: "x", "PATH": "/bin"})
+    assert name not in child
+    assert child["PATH"] == "/bin"
+    assert child["AWS_CONFIG_FILE"] == child["AWS_SHARED_CREDENTIALS_FILE"] == os.devnull
+
+
+def test_a_state_with_an_access_of_its_own_gives_the_child_both_and_mixes_nothing(ambient: Path) -> None:
+    state = SimpleNamespace(access=access("elsewhere"), region="eu-central-1", account_id="333333333333")
+    found = resolve(environment(state=state), {})
+    child = found.child_environment({})
+    assert child["AWS_ACCESS_KEY_ID"] == "AKIAAMBIENT"
+    assert child["CI_USER_STATE_AWS_ACCESS_KEY_ID"] == "AKIAFILE"
+    assert (found.state.region, found.state.account_id) == ("eu-central-1", "333333333333")
+    assert found.target.account_id == "111111111111"
+
+
+def test_a_backends_own_region_and_account_are_used(ambient: Path) -> None:
+    found = resolve(environment(), {})
+    settings = SimpleNamespace(access=None, region="eu-north-1", account_id="444444444444")
+    backend = found.for_backend(settings)
+    assert (backend.region, backend.account_id) == ("eu-north-1", "444444444444")
+    own = found.for_backend(SimpleNamespace(access=access("elsewhere"), region=None, account_id=None))
+    assert own.exports()["AWS_ACCESS_KEY_ID"] == "AKIAFILE"
+
+
+@pytest.mark.parametrize("profile", ["missing", "default", "else where", "../elsewhere"])
+def test_a_profile_that_is_not_there_is_a_clear_error(ambient: Path, profile: str) -> None:
+    with pytest.raises(CredentialsError) as raised:
+        resolve(environment(access=access(profile)), {})
+    assert raised.value.runbook == "credentials"
+    assert "environments/testing.yaml" in str(raised.value)
+
+
+def test_no_credentials_at_all_is_a_clear_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, os.devnull)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(CredentialsError, match="no AWS credentials"):
+        resolve(environment(), {})
+
+
+def test_an_error_from_aws_never_shows_the_requests_parameters(ambient: Path) -> None:
+    client = resolve(environment(), {}).target.client("secretsmanager")
+    with pytest.raises(AwsError) as raised, calling("storing a secret"):
+        client.put_secret_value(SecretId="x", SecretString=["the-secret-value"])
+    assert "the-secret-value" not in str(raised.value)
+    assert raised.value.__cause__ is None
+    assert raised.value.__suppress_context__
+
+
+def test_clients_time_out_and_a_mint_is_sent_once_with_the_intent_in_its_user_agent(ambient: Path) -> None:
+    target = resolve(environment(), {}).target
+    usual = target.client("iam").meta.config
+    assert usual.connect_timeout <= 10
+    assert usual.read_timeout <= 60
+    mint = target.client("iam", attempts=1, user_agent="ci-user-intent/abc").meta.config
+    assert mint.retries["total_max_attempts"] == 1
+    assert "ci-user-intent/abc" in mint.user_agent_extra
+
+
+def test_a_fenced_access_asks_before_each_request_and_sends_nothing_when_the_lease_is_lost(ambient: Path) -> None:
+    class Lost(Exception):
+        pass
+
+    def check() -> None:
+        raise Lost
+
+    fenced = resolve(environment(endpoint_url=ENDPOINT), {}).target.fenced_by(check)
+    with pytest.raises(Lost):
+        fenced.client("iam").delete_user(UserName="x")
