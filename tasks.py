@@ -39,11 +39,20 @@ def _unchanging(_: Context, name: str, **flags: Any) -> None:
     _run(name, **flags)
 
 
-@task(auto_shortflags=False, help=_ENV | _YES | _CONFIRM | _WAIT | _JSON | _VERBOSE | {
-    "plan": "Apply exactly the plan that `invoke plan --out DIR` wrote there.",
-    "digest": "The approved plan's digest, as the approver saw it.",
-    "allow_replace": "Accept a plan that deletes or replaces the user or the group.",
-})
+@task(
+    auto_shortflags=False,
+    help=_ENV
+    | _YES
+    | _CONFIRM
+    | _WAIT
+    | _JSON
+    | _VERBOSE
+    | {
+        "plan": "Apply exactly the plan that `invoke plan --out DIR` wrote there.",
+        "digest": "The approved plan's digest, as the approver saw it.",
+        "allow_replace": "Accept a plan that deletes or replaces the user or the group.",
+    },
+)
 def deploy(
     context: Context,
     env: str = "",
@@ -58,17 +67,37 @@ def deploy(
 ) -> None:
     """Plan, scan, confirm and apply; make the key and deliver it."""
     _change(
-        context, "deploy", env=env, yes=yes, confirm=confirm, plan=plan, digest=digest, allow_replace=allow_replace,
-        lock_timeout=lock_timeout, json=json, verbose=verbose,
+        context,
+        "deploy",
+        env=env,
+        yes=yes,
+        confirm=confirm,
+        plan=plan,
+        digest=digest,
+        allow_replace=allow_replace,
+        lock_timeout=lock_timeout,
+        json=json,
+        verbose=verbose,
     )
 
 
-@task(auto_shortflags=False, help=_ENV | _JSON | _VERBOSE | {
-    "out": "Write plan, findings and digest into this new directory, for approval.",
-    "allow_replace": "Accept a plan that deletes or replaces the user or the group.",
-})
+@task(
+    auto_shortflags=False,
+    help=_ENV
+    | _JSON
+    | _VERBOSE
+    | {
+        "out": "Write plan, findings and digest into this new directory, for approval.",
+        "allow_replace": "Accept a plan that deletes or replaces the user or the group.",
+    },
+)
 def plan(
-    context: Context, env: str = "", out: str = "", allow_replace: bool = False, json: bool = False, verbose: bool = False
+    context: Context,
+    env: str = "",
+    out: str = "",
+    allow_replace: bool = False,
+    json: bool = False,
+    verbose: bool = False,
 ) -> None:
     """Show what a deploy would change, and what the scan finds; exits 2 when changes are pending."""
     # A plan changes nothing in AWS; only the bundle that --out asks for is written.
@@ -87,7 +116,16 @@ def destroy(
     verbose: bool = False,
 ) -> None:
     """Delete the keys, what was delivered, and the identity."""
-    _change(context, "destroy", env=env, yes=yes, confirm=confirm, lock_timeout=lock_timeout, json=json, verbose=verbose)
+    _change(
+        context,
+        "destroy",
+        env=env,
+        yes=yes,
+        confirm=confirm,
+        lock_timeout=lock_timeout,
+        json=json,
+        verbose=verbose,
+    )
 
 
 @task(auto_shortflags=False, help=_ENV | _JSON | _VERBOSE)
@@ -102,8 +140,13 @@ def unlock(context: Context, env: str = "", yes: bool = False, verbose: bool = F
     _change(context, "unlock", env=env, yes=yes, verbose=verbose)
 
 
-@task(auto_shortflags=False, help=_ENV | _JSON | _VERBOSE | {"yes": "Do it; without it, only say what would be done."})
-def bootstrap(context: Context, env: str = "", yes: bool = False, json: bool = False, verbose: bool = False) -> None:
+@task(
+    auto_shortflags=False,
+    help=_ENV | _JSON | _VERBOSE | {"yes": "Do it; without it, only say what would be done."},
+)
+def bootstrap(
+    context: Context, env: str = "", yes: bool = False, json: bool = False, verbose: bool = False
+) -> None:
     """Make the state bucket: versioned, encrypted, not public, TLS only."""
     _change(context, "bootstrap", env=env, yes=yes, json=json, verbose=verbose)
 

@@ -38,16 +38,22 @@ sys.exit(code)
 """
 
 
-def _timed(command: list[str], directory: Path, environment: dict[str, str], accept: tuple[int, ...] = (0,)) -> float:
+def _timed(
+    command: list[str], directory: Path, environment: dict[str, str], accept: tuple[int, ...] = (0,)
+) -> float:
     began = time.monotonic()
-    done = subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=directory, env=environment, capture_output=True, text=True, check=False
+    )
     seconds = time.monotonic() - began
     if done.returncode not in accept:
         sys.exit(f"{command[1]} failed:\n{done.stdout}\n{done.stderr}")
     return seconds
 
 
-def _bare(work: Path, environment: dict[str, str], bucket: str, tfvars: bytes) -> tuple[float, dict[str, float]]:
+def _bare(
+    work: Path, environment: dict[str, str], bucket: str, tfvars: bytes
+) -> tuple[float, dict[str, float]]:
     """Run Terraform as one would by hand, on a copy of the modules with an environment of its own."""
     variables = work / "bench.tfvars.json"
     variables.write_bytes(tfvars)
@@ -64,7 +70,9 @@ def _bare(work: Path, environment: dict[str, str], bucket: str, tfvars: bytes) -
     parts = {
         "init": _timed(["terraform", "init", "-input=false", "-reconfigure", *settings], work, environment),
         "plan": _timed(
-            ["terraform", "plan", "-input=false", f"-var-file={variables}", "-out=bench.tfplan"], work, environment
+            ["terraform", "plan", "-input=false", f"-var-file={variables}", "-out=bench.tfplan"],
+            work,
+            environment,
         ),
         "show": _timed(["terraform", "show", "-json", "bench.tfplan"], work, environment),
         "apply": _timed(["terraform", "apply", "-input=false", "bench.tfplan"], work, environment),
@@ -93,7 +101,12 @@ def _deploy(copy: Path, environment: dict[str, str]) -> tuple[float, float, dict
 def _peak_memory(copy: Path, environment: dict[str, str]) -> float:
     script = _MEMORY.replace('env="bench"', 'env="sandbox"').replace('confirm="bench"', 'confirm="sandbox"')
     done = subprocess.run(
-        [str(ROOT / ".venv/bin/python"), "-c", script], cwd=copy, env=environment, capture_output=True, text=True, check=False
+        [str(ROOT / ".venv/bin/python"), "-c", script],
+        cwd=copy,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode != 0:
         sys.exit(f"the memory run failed:\n{done.stdout}\n{done.stderr}")
@@ -102,7 +115,9 @@ def _peak_memory(copy: Path, environment: dict[str, str]) -> float:
 
 def main() -> None:
     """Run the rounds and print one line for each figure."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=3)
     rounds = parser.parse_args().rounds
     first: list[float] = []
@@ -114,10 +129,16 @@ def main() -> None:
             first.append(ratios[0])
             unchanged.append(ratios[1])
             memory.append(ratios[2])
-    print(f"first deploy over bare Terraform: median {statistics.median(first):.2f} of {_list(first)}; at most 1.15")
-    print(f"unchanged over bare Terraform:    median {statistics.median(unchanged):.2f} of {_list(unchanged)}; at most 0.50")
+    print(
+        f"first deploy over bare Terraform: median {statistics.median(first):.2f} of {_list(first)}; at most 1.15"
+    )
+    print(
+        f"unchanged over bare Terraform:    median {statistics.median(unchanged):.2f} of {_list(unchanged)}; at most 0.50"
+    )
     print(f"peak memory of the Python process: {max(memory):.0f} MB; under 300")
-    print(f"children's peak (Terraform's provider): {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024:.0f} MB")
+    print(
+        f"children's peak (Terraform's provider): {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024:.0f} MB"
+    )
 
 
 def _list(values: list[float]) -> str:
@@ -165,10 +186,14 @@ def _round(directory: Path, number: int) -> tuple[float, float, float]:
 
         bare, parts = _bare(work, bare_environment, "bare-terraform-state", tfvars)
         ours, waited, told = _deploy(copy, child)
-        print(f"round {number}, first:     bare {bare:5.1f} s {_told(parts)}; deploy {ours:5.1f} s {_told(told)}, waited {waited:.1f} s")
+        print(
+            f"round {number}, first:     bare {bare:5.1f} s {_told(parts)}; deploy {ours:5.1f} s {_told(told)}, waited {waited:.1f} s"
+        )
         bare_again, parts = _bare(work, bare_environment, "bare-terraform-state", tfvars)
         ours_again, waited, told = _deploy(copy, child)
-        print(f"round {number}, unchanged: bare {bare_again:5.1f} s {_told(parts)}; deploy {ours_again:5.1f} s {_told(told)}")
+        print(
+            f"round {number}, unchanged: bare {bare_again:5.1f} s {_told(parts)}; deploy {ours_again:5.1f} s {_told(told)}"
+        )
         shutil.rmtree(copy / ".cache" / "environments")
         peak = _peak_memory(copy, child)
         return ours / bare, ours_again / bare_again, peak

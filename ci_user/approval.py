@@ -180,6 +180,10 @@ def _differences(manifest: Mapping[str, Any], now: Subject) -> list[str]:
     differences = []
     for name, text in words.items():
         if manifest.get(name) != current[name]:
-            shown = f" (approved: {manifest.get(name)}, now: {current[name]})" if name not in ("tfvars", "code", "accepted") else ""
+            shown = (
+                f" (approved: {manifest.get(name)}, now: {current[name]})"
+                if name not in ("tfvars", "code", "accepted")
+                else ""
+            )
             differences.append(f"{text}{shown}")
     return differences

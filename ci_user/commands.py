@@ -99,10 +99,10 @@ def duration(flag: str, text: str) -> timedelta:
     Raises:
         UsageError: It is no duration.
     """
-    from ci_user.durations import parse
+    from ci_user.durations import parse_duration
 
     try:
-        return parse(text)
+        return parse_duration(text)
     except ValueError:
         raise UsageError(
             f"{text!r} is no duration", where=flag, expected="a number with s, m or h, such as 90s or 5m"
@@ -193,7 +193,9 @@ def bootstrap(console: Console, *, env: str, yes: bool) -> Report:
         bucket = opened_run.bucket
         steps = bucket.plan_bootstrap()
         if not steps:
-            return TextReport((f"{bucket.name} is as it must be; nothing to do",), {"bucket": bucket.name, "steps": []})
+            return TextReport(
+                (f"{bucket.name} is as it must be; nothing to do",), {"bucket": bucket.name, "steps": []}
+            )
         if not yes:
             lines = (f"{bucket.name} would be changed:", *(f"  {step}" for step in steps))
             advice = f"`invoke bootstrap --env {name} --yes` does it"
@@ -205,7 +207,7 @@ def bootstrap(console: Console, *, env: str, yes: bool) -> Report:
 
 def new(_: Console, *, env: str) -> Report:
     """`invoke new`."""
-    from ci_user.environment_schema import write_new
+    from ci_user.environment_template import write_new
     from ci_user.reports.model import TextReport
 
     if not env:
@@ -224,12 +226,12 @@ def new(_: Console, *, env: str) -> Report:
 
 def schema(_: Console) -> Report:
     """`invoke schema`."""
-    from ci_user.environment_schema import schema as json_schema
+    from ci_user.environment_schema import text
     from ci_user.files import write_private
     from ci_user.reports.model import TextReport
 
     path = ROOT / "environments" / "schema.json"
-    write_private(path, (jsonlib.dumps(json_schema(), indent=2) + "\n").encode())
+    write_private(path, text().encode())
     path.chmod(0o644)
     return TextReport((f"wrote {path.relative_to(ROOT)}",), {"file": str(path.relative_to(ROOT))})
 

@@ -20,7 +20,8 @@ from ci_user.text import plain
 if TYPE_CHECKING:
     import datetime as dt
 
-    from botocore.credentials import Credentials
+    from botocore.config import Config
+    from botocore.credentials import Credentials, RefreshableCredentials
     from botocore.session import Session
 
     from ci_user.environment import Access, Environment
@@ -143,8 +144,9 @@ class AwsAccess:
         self, service: str, region: str | None = None, *, attempts: int = 4, user_agent: str = ""
     ) -> Any:  # a botocore client has no static type of its own
         """Return a client; ``attempts`` counts the first try, so 1 turns the SDK's retries off."""
-        from botocore.config import Config
+        from ci_user.logs import quiet_connections
 
+        quiet_connections()
         key = (service, region or self.region, attempts, user_agent)
         with self._lock:
             if key not in self._clients:
@@ -153,12 +155,9 @@ class AwsAccess:
                     service,
                     region_name=key[1],
                     endpoint_url=self.endpoint_url,
-                    config=Config(
-                        connect_timeout=_CONNECT_SECONDS,
-                        read_timeout=_READ_SECONDS,
-                        retries={"mode": "standard", "total_max_attempts": attempts},
+                    config=_client_config(
+                        attempts=attempts,
                         user_agent_extra=extra,
-                        ignore_configured_endpoint_urls=True,
                         max_pool_connections=16,
                         proxies={} if self.loopback else None,
                         s3={"addressing_style": "path"} if self.endpoint_url else None,
@@ -264,14 +263,19 @@ class AwsAccess:
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
-            frozen = self._session.get_credentials().get_frozen_credentials()
+            held = self._session.get_credentials()
+            assert held is not None  # noqa: S101 - a session without credentials is refused when it is made
+            frozen = held.get_frozen_credentials()
         except (BotoCoreError, ClientError) as error:
             raise CredentialsError(
                 f"the credentials could not be refreshed: {type(error).__name__}: {_reason(error)}",
                 do="log in again (`aws sso login`, a new session)",
                 runbook="credentials",
             ) from None
-        values = {"AWS_ACCESS_KEY_ID": frozen.access_key, "AWS_SECRET_ACCESS_KEY": frozen.secret_key}
+        values = {
+            "AWS_ACCESS_KEY_ID": str(frozen.access_key),
+            "AWS_SECRET_ACCESS_KEY": str(frozen.secret_key),
+        }
         if frozen.token:
             values["AWS_SESSION_TOKEN"] = frozen.token
         return values
@@ -358,7 +362,8 @@ def resolve(
         endpoint = endpoint_url
         session = _refreshing_session(_isolated_session(), sandbox_credentials)
 
-        def base(_: Access | None) -> Session:
+        def base(access: Access | None) -> Session:
+            del access
             return session
 
     else:
@@ -400,14 +405,31 @@ def _refuse_foreign_endpoints(environment: Environment, environ: Mapping[str, st
     for name in sorted(environ):
         if not name.startswith("AWS_ENDPOINT_URL") or not environ[name]:
             continue
-        if environment.endpoint_url is None or environ[name].rstrip("/") != environment.endpoint_url.rstrip("/"):
+        if environment.endpoint_url is None or environ[name].rstrip("/") != environment.endpoint_url.rstrip(
+            "/"
+        ):
             raise CredentialsError(
                 f"{name} is set to {plain(environ[name])}, which {environment.name}'s file does not name",
                 where=f"environments/{environment.name}.yaml: endpoint_url",
-                expected="AWS's own endpoints" if environment.endpoint_url is None else environment.endpoint_url,
+                expected="AWS's own endpoints"
+                if environment.endpoint_url is None
+                else environment.endpoint_url,
                 do=f"`unset {name}` (`invoke sandbox.env` sets it), or name it in the file if it is meant",
                 runbook="endpoint",
             )
+
+
+def _client_config(*, attempts: int, **more: Any) -> Config:
+    from botocore.config import Config
+
+    settings: dict[str, Any] = {
+        "connect_timeout": _CONNECT_SECONDS,
+        "read_timeout": _READ_SECONDS,
+        "retries": {"mode": "standard", "total_max_attempts": attempts},
+        "ignore_configured_endpoint_urls": True,
+        **more,
+    }
+    return Config(**settings)
 
 
 def _isolated_session() -> Session:
@@ -452,7 +474,9 @@ def _session_for(access: Access | None, environment: Environment) -> Session:
         raise CredentialsError(
             "no AWS credentials were found",
             where=where,
-            expected=f"profile {profile!r}" if profile else "AWS_PROFILE, AWS_ACCESS_KEY_ID or a login of your CI",
+            expected=f"profile {profile!r}"
+            if profile
+            else "AWS_PROFILE, AWS_ACCESS_KEY_ID or a login of your CI",
             do="log in (`aws sso login --profile ...`) or set AWS_PROFILE, then run the same command again",
             runbook="credentials",
         )
@@ -463,7 +487,6 @@ def _session_for(access: Access | None, environment: Environment) -> Session:
 
 def _assume(session: Session, credentials: Credentials, access: Access, environment: Environment) -> Session:
     import botocore.session
-    from botocore.config import Config
     from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
 
     role = access.role
@@ -478,12 +501,7 @@ def _assume(session: Session, credentials: Credentials, access: Access, environm
             aws_access_key_id=given.get("aws_access_key_id"),
             aws_secret_access_key=given.get("aws_secret_access_key"),
             aws_session_token=given.get("aws_session_token"),
-            config=Config(
-                connect_timeout=_CONNECT_SECONDS,
-                read_timeout=_READ_SECONDS,
-                retries={"mode": "standard", "total_max_attempts": 4},
-                ignore_configured_endpoint_urls=True,
-            ),
+            config=_client_config(attempts=4),
         )
 
     extra = {"RoleSessionName": role.session_name}
@@ -494,11 +512,8 @@ def _assume(session: Session, credentials: Credentials, access: Access, environm
     )
     assumed = botocore.session.Session()
     assumed.set_config_variable("ignore_configured_endpoint_urls", True)
-    # The only way to hand a session credentials that refresh themselves.
-    assumed._credentials = DeferredRefreshableCredentials(  # noqa: SLF001
-        method="assume-role", refresh_using=fetcher.fetch_credentials
-    )
-    return assumed
+    refreshing = DeferredRefreshableCredentials(method="assume-role", refresh_using=fetcher.fetch_credentials)
+    return _holding(assumed, refreshing)
 
 
 def _refreshing_session(session: Session, source: Callable[[], SessionCredentials]) -> Session:
@@ -513,10 +528,14 @@ def _refreshing_session(session: Session, source: Callable[[], SessionCredential
             "expiry_time": made.expires.isoformat(),
         }
 
-    session._credentials = DeferredRefreshableCredentials(  # noqa: SLF001
-        method="sandbox", refresh_using=refresh
-    )
-    return session
+    return _holding(session, DeferredRefreshableCredentials(method="sandbox", refresh_using=refresh))
+
+
+def _holding(session: Any, credentials: RefreshableCredentials) -> Session:
+    # The only way to hand a session credentials that refresh themselves.
+    session._credentials = credentials  # noqa: SLF001
+    held: Session = session
+    return held
 
 
 def _reason(error: Exception) -> str:

@@ -24,6 +24,7 @@ from ci_user.text import plain
 HOST: Final = "127.0.0.1"
 START_SECONDS: Final = 30.0
 STOP_SECONDS: Final = 20.0
+_ANSWER_SECONDS: Final = 2.0
 _POLL_SECONDS: Final = 0.02
 _TAIL_LINES: Final = 12
 
@@ -70,7 +71,7 @@ class Emulator:
             time.sleep(_POLL_SECONDS)
         return False
 
-    def await_end(self, seconds: float = STOP_SECONDS) -> bool:
+    def await_end(self, seconds: float) -> bool:
         """Wait until it is gone; False when time ran out."""
         deadline = time.monotonic() + seconds
         while self.alive:
@@ -90,7 +91,7 @@ class Emulator:
         if self.alive:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
-        self.await_end()
+        self.await_end(STOP_SECONDS)
 
 
 def interpreter(root: Path) -> Path:
@@ -123,8 +124,8 @@ def launch(
 ) -> Emulator | None:
     """Start one and wait until it is healthy; None when somebody else took the port meanwhile.
 
-    It gets a session of its own, so that it outlives this process and no Ctrl-C reaches it. When this fails or is
-    interrupted, the process is gone.
+    It gets a session of its own, so that it outlives this process and no Ctrl-C reaches it. When this fails
+    or is interrupted, the process is gone.
 
     Args:
         python: As ``interpreter`` gives it.
@@ -195,7 +196,7 @@ def launch(
 
 def instance_at(port: int) -> str | None:
     """Return the name of the instance that answers on this port, if any; http.client knows no proxies."""
-    connection = http.client.HTTPConnection(HOST, port, timeout=2)
+    connection = http.client.HTTPConnection(HOST, port, timeout=_ANSWER_SECONDS)
     try:
         connection.request("GET", "/_ministack/health")
         answer = json.loads(connection.getresponse().read(1_000_000))

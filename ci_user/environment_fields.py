@@ -216,8 +216,8 @@ def inside(root: Path, text: str) -> Path:
     """Return the absolute path of `text`, relative to `root`, which it must not leave.
 
     Raises:
-        ValueError: when `text` is absolute or not printable, has ``..`` or a backslash in it, or a symlink leads
-            out of `root`.
+        ValueError: when `text` is absolute or not printable, has ``..`` or a backslash in it, or leads out
+            of `root` through a symlink.
     """
     path = PurePosixPath(text)
     if not text.isprintable():

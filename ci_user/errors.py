@@ -1,26 +1,26 @@
 """Every error this package raises on purpose.
 
-    CiUserError                      1
-    ├── UsageError                   1  a flag, a name or a combination of them cannot be meant
-    ├── EnvironmentFileError         1  an environment file is wrong; carries every problem with its line
-    ├── PolicyError                  1  a policy document is wrong or does not fit into a managed policy
-    ├── ToolchainError               1  Terraform or its provider is missing, too old or not the locked one
-    ├── SandboxError                 1  the embedded AWS does not start, answer or stop
-    ├── CredentialsError             1  no usable credentials, or an endpoint that the file does not name
-    │   └── WrongAccountError        1  the credentials belong to another account
-    ├── AwsError                     1  AWS refused or failed a call
-    ├── StateBucketError             1  the state bucket is missing, foreign or not as safe as it must be
-    ├── TerraformError               1  Terraform failed
-    ├── PlanError                    1  a plan is incomplete, stale, or does what needs a flag of its own
-    ├── ScanError                    1  the scan could not be trusted, which is never a pass
-    ├── FindingsError                3  the scan found what must not be deployed
-    ├── ApprovalError                1  what was approved is not what would be applied
-    ├── ConfirmationError            1  nobody confirmed
-    ├── LockHeldError                4  somebody else works on this environment
-    ├── LeaseLostError               1  this run no longer holds the environment and has stopped
-    ├── KeyStateError                1  the keys are in a state that only a person can judge
-    ├── BackendError                 1  a secrets backend refused or failed
-    └── InterruptedRunError          1  Ctrl-C
+CiUserError                      1
+├── UsageError                   1  a flag, a name or a combination of them cannot be meant
+├── EnvironmentFileError         1  an environment file is wrong; carries every problem with its line
+├── PolicyError                  1  a policy document is wrong or does not fit into a managed policy
+├── ToolchainError               1  Terraform or its provider is missing, too old or not the locked one
+├── SandboxError                 1  the embedded AWS does not start, answer or stop
+├── CredentialsError             1  no usable credentials, or an endpoint that the file does not name
+│   └── WrongAccountError        1  the credentials belong to another account
+├── AwsError                     1  AWS refused or failed a call
+├── StateBucketError             1  the state bucket is missing, foreign or not as safe as it must be
+├── TerraformError               1  Terraform failed
+├── PlanError                    1  a plan is incomplete, stale, or does what needs a flag of its own
+├── ScanError                    1  the scan could not be trusted, which is never a pass
+├── FindingsError                3  the scan found what must not be deployed
+├── ApprovalError                1  what was approved is not what would be applied
+├── ConfirmationError            1  nobody confirmed
+├── LockHeldError                4  somebody else works on this environment
+├── LeaseLostError               1  this run no longer holds the environment and has stopped
+├── KeyStateError                1  the keys are in a state that only a person can judge
+├── BackendError                 1  a secrets backend refused or failed
+└── InterruptedRunError          1  Ctrl-C
 """
 
 from __future__ import annotations

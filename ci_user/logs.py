@@ -18,13 +18,10 @@ _BOTOCORE: Final = (
     "waiter"
 )
 _BOTO3: Final = (
-    "dynamodb.table resources.action resources.base resources.collection resources.factory resources.model "
-    "s3.transfer"
+    "dynamodb.table resources.action resources.base resources.collection resources.factory resources.model s3.transfer"
 )
 _S3TRANSFER: Final = "crt download futures manager processpool tasks utils"
-_URLLIB3: Final = (
-    "connection connectionpool contrib.pyopenssl http2.connection poolmanager response util.retry"
-)
+_URLLIB3: Final = "connection connectionpool contrib.pyopenssl http2.connection poolmanager response util.retry"
 
 LOGGERS: Final = tuple(
     name

@@ -20,7 +20,9 @@ from ci_user.findings import Verdict, judge
 from ci_user.iam_user import IamUser, LiveUser
 from ci_user.keeper import Kept, KeyKeeper
 from ci_user.live import live_findings, refuse_nested_prefixes
-from ci_user.plan import Plan, iam_changes, parse, refusals
+from ci_user.plan import Plan, parse
+from ci_user.plan_guard import refusals
+from ci_user.plan_words import iam_changes
 from ci_user.redaction import redact
 from ci_user.reports.model import DeployReport, DestroyReport, PlanReport, findings_document
 from ci_user.run import Loaded, Run, find_toolchain, load, opened
@@ -300,7 +302,7 @@ def _plan(
             )
             with run.console.step("reading the approved plan"):
                 _initialise(run, terraform, fingerprint)
-            changed, drift = True, ()
+            changed, drift = True, tuple[str, ...]()
         else:
             tfvars, file = _write_tfvars(run), run.workdir / "plan.tfplan"
             began = time.monotonic()

@@ -11,7 +11,7 @@ _PROC = Path("/proc")
 def identity(pid: int) -> str | None:
     """Return what is true of this process and of no other that ever had its number, or None when it is gone.
 
-    On Linux the boot's id and the start in clock ticks (proc(5), ``stat`` field 22), elsewhere ``ps -o lstart``.
+    On Linux the boot's id and the start in clock ticks (proc(5), ``stat`` field 22), else ``ps -o lstart``.
     A process that has ended and only waits for its parent counts as gone.
     """
     if pid <= 0:

@@ -195,7 +195,7 @@ def _named(named: str, lock: Lock) -> Path:
             f"{VARIABLE} names no provider mirror",
             where=named,
             expected=f"the absolute path of a directory with {ADDRESS} in it",
-            do="make one with `terraform -chdir=terraform providers mirror DIRECTORY` where there is a network",
+            do="make one: `terraform -chdir=terraform providers mirror DIRECTORY` where there is a network",
             runbook="toolchain",
         )
     if package(mirror, lock.version) is None:

@@ -31,8 +31,8 @@ def package(mirror: Path, version: str) -> Path | None:
 def package_hash(found: Path, cache: Path) -> str:
     """Return ``h1:...`` of an unpacked package or ``zh:...`` of an archive.
 
-    Reading the 700 MB takes seconds, so the answer is kept in ``cache``, by path, sizes and times of change. It
-    serves `invoke doctor` only: Terraform itself compares the hash at each ``init``.
+    Reading the 700 MB takes seconds, so the answer is kept in ``cache``, by path, sizes and times of change.
+    It serves `invoke doctor` only: Terraform itself compares the hash at each ``init``.
 
     Raises:
         OSError: The package cannot be read.

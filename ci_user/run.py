@@ -178,7 +178,9 @@ def opened(loaded: Loaded, console: Console, environ: Mapping[str, str] | None =
         partition=environment.partition,
         kms_key=state.kms_key,
     )
-    workdir = private_directory(loaded.root / ".cache" / "runs") / f"{environment.name}-{secrets.token_hex(6)}"
+    workdir = (
+        private_directory(loaded.root / ".cache" / "runs") / f"{environment.name}-{secrets.token_hex(6)}"
+    )
     private_directory(workdir)
     try:
         yield Run(

@@ -22,14 +22,15 @@ if TYPE_CHECKING:
 
 USUAL_PORT: Final = 4566
 _ANSWER_SECONDS: Final = 5.0
-_LOCK_SECONDS: Final = emulator.START_SECONDS + emulator.STOP_SECONDS
+_STOP_SECONDS: Final = emulator.STOP_SECONDS
+_LOCK_SECONDS: Final = emulator.START_SECONDS + _STOP_SECONDS
 _NEEDED_BYTES: Final = 64 * 1024 * 1024
 _AFTER_CRASH: Final = (
     "the embedded AWS was not stopped in an orderly way (a crash, a reboot): what changed since it was last "
     "started may be lost, except S3 objects; `invoke sandbox.reset` starts afresh"
 )
 _KILLED: Final = (
-    f"it did not stop within {emulator.STOP_SECONDS:.0f} s and was killed: what changed since it was started "
+    f"it did not stop within {_STOP_SECONDS:.0f} s and was killed: what changed since it was started "
     "is lost, except S3 objects"
 )
 
@@ -249,7 +250,7 @@ class Sandbox:
     def _stop(self, running: Emulator) -> Down:
         logged = self._log.stat().st_size if self._log.exists() else 0
         running.terminate()
-        if not running.await_end():
+        if not running.await_end(_STOP_SECONDS):
             running.kill()
             return Down(stopped=True, orderly=False, notes=(_KILLED,))
         with self._writing():

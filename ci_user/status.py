@@ -73,7 +73,9 @@ def _key(user: IamUser, key: LiveKey, journal: Journal | None, held: dict[str, H
 def _notes(keys: tuple[LiveKey, ...], journal: Journal | None, held: dict[str, Held]) -> tuple[str, ...]:
     notes = []
     if journal and journal.intent:
-        notes.append(f"an interrupted run left an intent of {journal.intent.at.isoformat()}: `invoke deploy` finishes it")
+        notes.append(
+            f"an interrupted run left an intent of {journal.intent.at.isoformat()}: `invoke deploy` finishes it"
+        )
     known = {key.id for key in keys}
     for target, holds in held.items():
         if holds.current and holds.current not in known:

@@ -162,7 +162,9 @@ class Terraform:
         **options: Any,
     ) -> tuple[int, str]:
         environment = self._environment() | {"TF_DATA_DIR": str(self._data_dir)}
-        process = _Process(_command_line(self._binary, command, arguments, options), self._module, environment)
+        process = _Process(
+            _command_line(self._binary, command, arguments, options), self._module, environment
+        )
         diagnostics: list[Event] = []
         other: list[str] = []
 
@@ -187,7 +189,9 @@ class Terraform:
         return code, "".join(other)
 
 
-def _command_line(binary: Path, command: str, arguments: tuple[str, ...], options: dict[str, Any]) -> list[str]:
+def _command_line(
+    binary: Path, command: str, arguments: tuple[str, ...], options: dict[str, Any]
+) -> list[str]:
     from python_terraform import IsFlagged, IsNotFlagged
     from python_terraform import Terraform as CommandBuilder
 
@@ -315,10 +319,13 @@ def _failure(
             )
     if errors:
         told = "\n".join(
-            "    " + plain(" ".join(f"{e.get('summary', '')}: {e.get('detail', '')}".split()))[:1500] for e in errors
+            "    " + plain(" ".join(f"{e.get('summary', '')}: {e.get('detail', '')}".split()))[:1500]
+            for e in errors
         )
     else:
-        told = "\n".join("    " + plain(line) for line in (stderr or "".join(other)).strip().splitlines()[-15:])
+        told = "\n".join(
+            "    " + plain(line) for line in (stderr or "".join(other)).strip().splitlines()[-15:]
+        )
     return TerraformError(
         f"`terraform {command}` failed (exit code {code}):\n{told}",
         where=next((str(e["address"]) for e in errors if e.get("address")), None),

@@ -134,8 +134,8 @@ def fits(version: str | None) -> bool:
 def version_of(terraform: Path, cache: Path, environ: Mapping[str, str]) -> str | None:
     """Return what ``terraform version -json`` says, or None when it does not run.
 
-    The answer for a native executable is kept in ``cache``, by path, size and time of change: asking takes 0.15 s
-    and more. A script is asked each time: a version manager's runs now this version, now that.
+    The answer for a native executable is kept in ``cache``, by path, size and time of change: asking takes
+    0.15 s and more. A script is asked each time: a version manager's runs now this version, now that.
     """
     try:
         stat = terraform.stat()

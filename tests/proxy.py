@@ -76,7 +76,9 @@ class Proxy:
 
     @contextmanager
     def running(self) -> Iterator[Proxy]:
-        thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+        )
         thread.start()
         try:
             yield self
@@ -96,7 +98,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _relay(self) -> None:
         body = self._body()
         headers = {name.lower(): value for name, value in self.headers.items()}
-        request = Request(self.command, self.path, _action(self.command, self.path, headers, body), headers, body)
+        request = Request(
+            self.command, self.path, _action(self.command, self.path, headers, body), headers, body
+        )
         self.proxy.requests.append(request)
         own = self.proxy.before(request)
         if own is None:

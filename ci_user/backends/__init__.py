@@ -86,7 +86,5 @@ def open_backend(
             expected="a backend that keeps the key in a secret store",
             do="remove it from `secrets`, or set `protected: false`",
         )
-    factory: Callable[[BackendSettings, OpenContext], Backend] = import_module(
-        _MODULES[settings.backend]
-    ).open_with
+    factory: Callable[[BackendSettings, OpenContext], Backend] = import_module(_MODULES[settings.backend]).open_with
     return factory(settings, OpenContext(access, environment, root or Path.cwd()))

@@ -30,9 +30,7 @@ class AwsBackendSettings(BackendSettings):
 
     readable: ClassVar[bool] = True
 
-    region: Region | None = Field(
-        default=None, description="Region of the secret, if it is not the environment's."
-    )
+    region: Region | None = Field(default=None, description="Region of the secret, if it is not the environment's.")
     account_id: AccountId | None = Field(
         default=None, description="Account of the secret, if it is not the environment's."
     )
@@ -63,9 +61,7 @@ class Refusal(Exception):  # noqa: N818 - an answer that the caller asked for, n
 
 def document(key: AccessKey, region: str) -> str:
     """Return the JSON document that consumers read. It holds the secret: pass it on, bind it to no name."""
-    return json.dumps(
-        {"AWS_ACCESS_KEY_ID": key.id, "AWS_SECRET_ACCESS_KEY": key.secret.reveal(), "AWS_REGION": region}
-    )
+    return json.dumps({"AWS_ACCESS_KEY_ID": key.id, "AWS_SECRET_ACCESS_KEY": key.secret.reveal(), "AWS_REGION": region})
 
 
 def parse_document(text: object) -> AccessKey | None:
@@ -161,7 +157,7 @@ class Service:
                 where=self._target,
                 expected="an answer in time",
                 do="check the network, the proxy settings, the region and the endpoint, then run it again",
-                runbook="secrets-backend-failed",
+                runbook="backend",
             )
         except CiUserError as error:
             # Raised by the access itself (lease lost, credentials run out), with the SDK's frames below it.
@@ -179,9 +175,7 @@ class Service:
             "TooManyRequestsException",
         }
         if denied:
-            do = (
-                f"allow {needed} on it (and, with a KMS key of your own, kms:Decrypt and kms:GenerateDataKey)"
-            )
+            do = f"allow {needed} on it (and, with a KMS key of your own, kms:Decrypt and kms:GenerateDataKey)"
         elif throttled:
             do = "AWS is limiting requests: wait a minute, then run the same command again"
         else:
@@ -190,5 +184,5 @@ class Service:
             f"{operation}: AWS answered {plain(code)}" + (f": {plain(message)}" if message else ""),
             where=self._target,
             do=do,
-            runbook="secrets-backend-failed",
+            runbook="backend",
         )

@@ -126,9 +126,7 @@ class SecretsManager:
         self._settings = settings
         self._environment = context.environment
         self.target: str = settings.target(context.environment)
-        self._service = Service(
-            context.access, "secretsmanager", settings.place(context.environment)[1], self.target
-        )
+        self._service = Service(context.access, "secretsmanager", settings.place(context.environment)[1], self.target)
 
     def preflight(self) -> None:
         """Check reachability, ownership, rotation and content; changes nothing and reads no secret."""
@@ -330,9 +328,7 @@ class SecretsManager:
         )
 
     def _restore(self, state: _State) -> None:
-        self._service.call(
-            "RestoreSecret", lambda client: client.restore_secret(SecretId=self._settings.name)
-        )
+        self._service.call("RestoreSecret", lambda client: client.restore_secret(SecretId=self._settings.name))
         if state.pending is not None:
             # It was staged before the removal, so its key is gone.
             self._move(_PENDING, to=None, away_from=state.pending)

@@ -192,9 +192,7 @@ class ParameterStore:
         listed = self._service.call(
             "DescribeParameters",
             lambda client: list(
-                client.get_paginator("describe_parameters")
-                .paginate(ParameterFilters=filters)
-                .search("Parameters[]")
+                client.get_paginator("describe_parameters").paginate(ParameterFilters=filters).search("Parameters[]")
             ),
         )
         return {
@@ -207,9 +205,7 @@ class ParameterStore:
         version = int(found.get("Version", 0))
         match = _DESCRIPTION.fullmatch(found.get("Description") or "")
         pending = found["Name"] == self._pending
-        readable = (
-            match is not None and int(match["version"]) == version and (match["after"] is not None) == pending
-        )
+        readable = match is not None and int(match["version"]) == version and (match["after"] is not None) == pending
         return _Parameter(
             ours=self._is_ours(found["Name"]),
             version=version,

@@ -13,10 +13,7 @@ Parameters = Mapping[str, str | Sequence[str]]
 
 _SCALAR: Final = re.compile(r"[A-Za-z0-9_+=,.@-]{1,256}")
 # An ARN may end in a wildcard: Secrets Manager appends six characters to a name, and objects are BUCKET/*.
-_ARN: Final = re.compile(
-    r"arn:[a-z-]+:[a-z0-9-]+:[a-z0-9-]*:[0-9]*:[A-Za-z0-9_+=,.@:/-]{1,2048}(\*|\?{6})?|"
-    r"arn:[a-z-]+:ssm:[a-z0-9-]+:[0-9]+:parameter/"
-)
+_ARN: Final = re.compile(r"arn:[a-z-]+:[a-z0-9-]+:[a-z0-9-]*:[0-9]*:[A-Za-z0-9_+=,.@:/-]{1,2048}(\*|\?{6})?")
 _PARAMETER: Final = re.compile(r"\$\{([a-z_]+)\}")
 # What IAM itself fills in, ${aws:username}, and its escapes ${*}, ${?}, ${$}:
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html

@@ -13,7 +13,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 from urllib.parse import quote
 
 import pytest
@@ -93,7 +93,7 @@ class Watched:
             def stream(self, **_: object) -> Iterator[bytes]:
                 yield self.read()
 
-        return AWSResponse(request.url, status, HeadersDict({"x-amzn-errortype": code}), Raw(body))
+        return AWSResponse(request.url, status, cast("Any", HeadersDict({"x-amzn-errortype": code})), Raw(body))
 
 
 class MemoryPlace:
@@ -129,9 +129,7 @@ class AwsPlace:
         self.name = f"ci-user/contract/{secrets.token_hex(6)}x"
         if settings_name == "aws-ssm":
             self.name = "/" + self.name
-        self.settings = settings_model(settings_name).model_validate(
-            {"backend": settings_name, "name": self.name}
-        )
+        self.settings = settings_model(settings_name).model_validate({"backend": settings_name, "name": self.name})
         self.watched = Watched(aws.access)
         self.secrets = aws.client("secretsmanager")
         self.parameters = aws.client("ssm")
@@ -440,9 +438,7 @@ def test_preflight_names_the_missing_permission(aws_place: AwsPlace) -> None:
     with pytest.raises(BackendError) as caught:
         aws_place.open(access).preflight()
     assert "AccessDenied" in str(caught.value)
-    assert "secretsmanager:DescribeSecret" in str(caught.value) or "ssm:DescribeParameters" in str(
-        caught.value
-    )
+    assert "secretsmanager:DescribeSecret" in str(caught.value) or "ssm:DescribeParameters" in str(caught.value)
     assert aws_place.open().target in str(caught.value)
 
 
@@ -492,9 +488,7 @@ def test_an_endpoint_that_does_not_answer_is_an_error_of_the_backend(aws_place: 
     ("status", "code"),
     [(400, "ThrottlingException"), (500, "InternalServiceError"), (404, "Strange"), (503, "")],
 )
-@pytest.mark.parametrize(
-    "failing", ["Put", "Describe", "UpdateSecretVersionStage|GetParameter|DeleteParameter"]
-)
+@pytest.mark.parametrize("failing", ["Put", "Describe", "UpdateSecretVersionStage|GetParameter|DeleteParameter"])
 def test_a_failing_call_tells_operation_and_target_and_loses_nothing(
     aws_place: AwsPlace, failing: str, status: int, code: str
 ) -> None:
@@ -533,9 +527,7 @@ def chain(error: BaseException) -> str:
     """The traceback of what is behind a suppressed context, which `format` leaves out."""
     parts, behind = [], error.__context__ or error.__cause__
     while behind is not None:
-        parts.append(
-            "".join(traceback.TracebackException.from_exception(behind, capture_locals=True).format())
-        )
+        parts.append("".join(traceback.TracebackException.from_exception(behind, capture_locals=True).format()))
         behind = behind.__context__ or behind.__cause__
     return "".join(parts)
 
@@ -553,21 +545,20 @@ def debug_log() -> Iterator[io.StringIO]:
     root.setLevel(before)
 
 
-def test_nothing_shows_the_secret(
-    place: Place, debug_log: io.StringIO, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_nothing_shows_the_secret(place: Place, debug_log: io.StringIO, capfd: pytest.CaptureFixture[str]) -> None:
     old, key = new_key(), new_key()
     backend = place.open()
     deliver(backend, old)
     backend.stage(key)
     read = backend.read_staged(key.id)
     found = [repr(backend), repr(vars(backend)), str(read), repr(backend.held())]
-    for failing in (
+    attempts: tuple[Callable[[], object], ...] = (
         lambda: backend.stage(new_key()),
         lambda: backend.promote(new_key().id),
         lambda: backend.stage(AccessKey("not an id", Secret(SECRET))),
         lambda: backend.deliver(key),
-    ):
+    )
+    for failing in attempts:
         try:
             failing()
         except BackendError as error:

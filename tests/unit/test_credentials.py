@@ -38,9 +38,13 @@ def access(profile: str | None = None, role: Any = None) -> Any:
 def sandbox() -> Accesses:
     def credentials() -> SessionCredentials:
         expires = dt.datetime.now(dt.UTC) + dt.timedelta(hours=1)
-        return SessionCredentials("ASIASANDBOX000000001", Secret("sandbox-secret"), Secret("sandbox-token"), expires)
+        return SessionCredentials(
+            "ASIASANDBOX000000001", Secret("sandbox-secret"), Secret("sandbox-token"), expires
+        )
 
-    return resolve(environment(sandbox=True), os.environ, endpoint_url=ENDPOINT, sandbox_credentials=credentials)
+    return resolve(
+        environment(sandbox=True), os.environ, endpoint_url=ENDPOINT, sandbox_credentials=credentials
+    )
 
 
 @pytest.fixture
@@ -59,7 +63,13 @@ def ambient(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(
     "name",
-    ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_IAM", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL_SECRETS_MANAGER"],
+    [
+        "AWS_ENDPOINT_URL",
+        "AWS_ENDPOINT_URL_IAM",
+        "AWS_ENDPOINT_URL_S3",
+        "AWS_ENDPOINT_URL_STS",
+        "AWS_ENDPOINT_URL_SECRETS_MANAGER",
+    ],
 )
 def test_an_endpoint_that_the_file_does_not_name_is_refused(ambient: Path, name: str) -> None:
     with pytest.raises(CredentialsError, match=name) as raised:
@@ -178,7 +188,9 @@ def test_clients_time_out_and_a_mint_is_sent_once_with_the_intent_in_its_user_ag
     assert "ci-user-intent/abc" in mint.user_agent_extra
 
 
-def test_a_fenced_access_asks_before_each_request_and_sends_nothing_when_the_lease_is_lost(ambient: Path) -> None:
+def test_a_fenced_access_asks_before_each_request_and_sends_nothing_when_the_lease_is_lost(
+    ambient: Path,
+) -> None:
     class Lost(Exception):
         pass
 

@@ -81,9 +81,7 @@ def test_no_secret_and_no_session_token_gets_through(
     assert "Making request for PutSecretValue" in text
 
 
-def test_it_survives_later_logging_set_up(
-    access: AwsAccess, root_log: io.StringIO, without_filters: None
-) -> None:
+def test_it_survives_later_logging_set_up(access: AwsAccess, root_log: io.StringIO, without_filters: None) -> None:
     quiet_botocore()
     quiet_botocore()
     late = io.StringIO()

@@ -96,35 +96,45 @@ TABLE = [
     (
         "a key that the journal says is minted, and the stage has",
         seen(
-            keys=(key(OURS),), journal=journal(record(OURS, "minted"), intent=intent()), stage=Held(None, OURS)
+            keys=(key(OURS),),
+            journal=journal(record(OURS, "minted"), intent=intent()),
+            stage=Held(None, OURS),
         ),
         rotation.Stage(OURS),
     ),
     (
         "staged",
         seen(
-            keys=(key(OURS),), journal=journal(record(OURS, "staged"), intent=intent()), stage=Held(None, OURS)
+            keys=(key(OURS),),
+            journal=journal(record(OURS, "staged"), intent=intent()),
+            stage=Held(None, OURS),
         ),
         rotation.Verify(OURS),
     ),
     (
         "verified",
         seen(
-            keys=(key(OURS),), journal=journal(record(OURS, "verified"), intent=intent()), stage=Held(None, OURS)
+            keys=(key(OURS),),
+            journal=journal(record(OURS, "verified"), intent=intent()),
+            stage=Held(None, OURS),
         ),
         rotation.Promote(OURS),
     ),
     (
         "a promotion that was interrupted half-way",
         seen(
-            keys=(key(OURS),), journal=journal(record(OURS, "verified"), intent=intent()), stage=Held(OURS, OURS)
+            keys=(key(OURS),),
+            journal=journal(record(OURS, "verified"), intent=intent()),
+            stage=Held(OURS, OURS),
         ),
         rotation.Promote(OURS),
     ),
     (
         "promoted, the second target still without it",
         seen(
-            keys=(key(OURS),), journal=journal(record(OURS, "verified"), intent=intent()), stage=Held(OURS, None)
+            keys=(key(OURS),),
+            journal=journal(record(OURS, "verified"), intent=intent()),
+            stage=Held(OURS, None),
         ),
         rotation.Deliver(OURS, SECOND),
     ),
@@ -236,7 +246,9 @@ def every_observation() -> Iterator[Observation]:
     for live, ours, other, stands in itertools.product(lives, states, (None, "grace", "delivered"), intents):
         records = [record(OURS, ours)] if ours else []
         records += [record(OTHER, other, intent="1" * 32)] if other else []
-        for stage, second, in_hand in itertools.product(held, (Held(None, None), Held(OURS, None)), (None, OURS)):
+        for stage, second, in_hand in itertools.product(
+            held, (Held(None, None), Held(OURS, None)), (None, OURS)
+        ):
             for doubt in (None, "a reason"):
                 yield seen(
                     keys=live,

@@ -28,9 +28,13 @@ def make(tmp_path: Path) -> Make:
     (module / "main.tf").write_text("")
     (module / ".terraform.lock.hcl").write_text("")
 
-    def build(script: str, *, timeout: float = 30, events: list[Mapping[str, Any]] | None = None) -> Terraform:
+    def build(
+        script: str, *, timeout: float = 30, events: list[Mapping[str, Any]] | None = None
+    ) -> Terraform:
         program = tmp_path / "terraform"
-        program.write_text(f"#!{sys.executable}\nimport json, os, signal, sys, time\n{textwrap.dedent(script)}")
+        program.write_text(
+            f"#!{sys.executable}\nimport json, os, signal, sys, time\n{textwrap.dedent(script)}"
+        )
         program.chmod(program.stat().st_mode | stat.S_IXUSR)
         return Terraform(
             program,
@@ -48,7 +52,9 @@ def make(tmp_path: Path) -> Make:
 def test_the_child_gets_the_given_environment_and_nothing_else(make: Make, tmp_path: Path) -> None:
     os.environ["TF_CLI_ARGS"] = "-destroy"
     try:
-        shown = make('print(json.dumps({"env": dict(os.environ), "args": sys.argv[1:]}))').show(tmp_path / "p")
+        shown = make('print(json.dumps({"env": dict(os.environ), "args": sys.argv[1:]}))').show(
+            tmp_path / "p"
+        )
     finally:
         del os.environ["TF_CLI_ARGS"]
     environment = {name: value for name, value in shown["env"].items() if name != "LC_CTYPE"}
@@ -69,7 +75,13 @@ def test_a_plan_is_made_with_the_variables_and_read_by_its_exit_code(make: Make,
     assert outcome.drift == ("aws_iam_user.x",)
     arguments = json.loads(seen.read_text())
     assert arguments[0] == "plan"
-    assert {"-json", "-detailed-exitcode", "-destroy", "-input=false", f"-var-file={tmp_path / 'vars'}"} <= set(arguments)
+    assert {
+        "-json",
+        "-detailed-exitcode",
+        "-destroy",
+        "-input=false",
+        f"-var-file={tmp_path / 'vars'}",
+    } <= set(arguments)
 
 
 def test_an_unchanged_plan_is_told_apart_from_a_failed_one(make: Make, tmp_path: Path) -> None:
@@ -81,11 +93,20 @@ def test_an_unchanged_plan_is_told_apart_from_a_failed_one(make: Make, tmp_path:
 def test_apply_takes_the_plan_file_and_nothing_that_could_change_it(make: Make, tmp_path: Path) -> None:
     seen = tmp_path / "seen"
     make(f"open({str(seen)!r}, 'w').write(json.dumps(sys.argv[1:]))").apply(tmp_path / "p")
-    assert sorted(json.loads(seen.read_text())) == sorted(["apply", "-json", "-input=false", str(tmp_path / "p")])
+    assert sorted(json.loads(seen.read_text())) == sorted(
+        ["apply", "-json", "-input=false", str(tmp_path / "p")]
+    )
 
 
-def test_terraforms_own_diagnosis_is_in_the_error_without_control_characters(make: Make, tmp_path: Path) -> None:
-    diagnostic = {"severity": "error", "summary": "No \x1b[31mway", "detail": "Because\nof it", "address": "aws_iam_user.x"}
+def test_terraforms_own_diagnosis_is_in_the_error_without_control_characters(
+    make: Make, tmp_path: Path
+) -> None:
+    diagnostic = {
+        "severity": "error",
+        "summary": "No \x1b[31mway",
+        "detail": "Because\nof it",
+        "address": "aws_iam_user.x",
+    }
     script = f"print({json.dumps(json.dumps({'@level': 'error', 'type': 'diagnostic', 'diagnostic': diagnostic}))}); sys.exit(1)"
     with pytest.raises(TerraformError) as raised:
         make(script).apply(tmp_path)
@@ -195,7 +216,13 @@ def test_a_failed_init_is_done_again(make: Make, tmp_path: Path) -> None:
 
 def test_backend_settings_hold_no_credentials_and_always_the_lock_and_the_account() -> None:
     settings = backend_settings(
-        bucket="b", key="k", region="r", kms_key="arn", own_profile=True, path_style=True, account_id="000000000000"
+        bucket="b",
+        key="k",
+        region="r",
+        kms_key="arn",
+        own_profile=True,
+        path_style=True,
+        account_id="000000000000",
     )
     assert settings["use_lockfile"] == "true"
     assert settings["allowed_account_ids"] == '["000000000000"]'

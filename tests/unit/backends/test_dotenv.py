@@ -4,6 +4,7 @@ import errno
 import os
 import stat
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -40,9 +41,7 @@ class NoAccess:
 
 
 def opened(root: Path, path: str = "keys/.env", names: Names | None = None) -> Backend:
-    settings = settings_model("dotenv").model_validate(
-        {"backend": "dotenv", "path": path}, context={"root": root}
-    )
+    settings = settings_model("dotenv").model_validate({"backend": "dotenv", "path": path}, context={"root": root})
     return open_backend(settings, NoAccess(), names or Names(), root)
 
 
@@ -67,9 +66,7 @@ def test_the_file_is_private_and_complete(tmp_path: Path) -> None:
     assert [path.name for path in file.parent.iterdir()] == [".env"]
 
 
-def test_it_is_created_private_not_made_private_later(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_is_created_private_not_made_private_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     modes = []
     original = os.fsync
 
@@ -235,11 +232,7 @@ def test_an_interruption_leaves_nothing_behind(tmp_path: Path, monkeypatch: pyte
 
 
 def test_two_at_once_leave_one_whole_file(tmp_path: Path) -> None:
-    threads = [
-        threading.Thread(target=opened(tmp_path).deliver, args=(key,))
-        for key in (KEY, OTHER)
-        for _ in range(4)
-    ]
+    threads = [threading.Thread(target=opened(tmp_path).deliver, args=(key,)) for key in (KEY, OTHER) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -254,12 +247,13 @@ def test_two_at_once_leave_one_whole_file(tmp_path: Path) -> None:
 def test_it_cannot_be_the_stage(tmp_path: Path) -> None:
     backend = opened(tmp_path)
     assert backend.readable is False
-    for refused in (
+    attempts: tuple[Callable[[], object], ...] = (
         lambda: backend.stage(KEY),
         lambda: backend.read_staged(KEY.id),
         lambda: backend.promote(KEY.id),
         lambda: backend.discard_staged(KEY.id),
-    ):
+    )
+    for refused in attempts:
         with pytest.raises(BackendError, match="the dotenv backend does not"):
             refused()
 

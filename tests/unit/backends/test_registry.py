@@ -93,9 +93,7 @@ def test_targets_and_guarded_arns_follow_region_account_and_partition() -> None:
     assert own.guarded_arns(environment) == (
         "arn:aws-cn:secretsmanager:cn-north-1:000000000000:secret:ci-user/shop-??????",
     )
-    other = settings(
-        "aws-ssm", name="/ci-user/shop", region="eu-central-1", account_id="111111111111", kms_key=KEY_ARN
-    )
+    other = settings("aws-ssm", name="/ci-user/shop", region="eu-central-1", account_id="111111111111", kms_key=KEY_ARN)
     assert other.target(Names()) == "aws-ssm:111111111111:eu-central-1:/ci-user/shop"
     assert other.guarded_arns(Names()) == (
         "arn:aws:ssm:eu-central-1:111111111111:parameter/ci-user/shop",

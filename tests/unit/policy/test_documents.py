@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[3]
 ALLOW = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}
 
 
-def environment(**changes: Any) -> Any:
+def environment(**changes: Any) -> SimpleNamespace:
     values = {
         "name": "prod",
         "application": "shop",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,10 +14,11 @@ import pytest
 from ci_user.errors import PolicyError
 from ci_user.policy import documents, guard
 
+Make = Callable[..., str]
 BOUNDARIES = pytest.mark.parametrize("make", [guard.boundary, guard.role_boundary])
 
 
-def environment(**changes: Any) -> Any:
+def environment(**changes: Any) -> SimpleNamespace:
     values = {
         "name": "prod",
         "application": "shop",
@@ -29,28 +31,30 @@ def environment(**changes: Any) -> Any:
     return SimpleNamespace(**values | changes)
 
 
-def guarded(partition: str = "aws", region: str = "eu-west-1", account: str = "123456789012") -> Any:
+def guarded(
+    partition: str = "aws", region: str = "eu-west-1", account: str = "123456789012"
+) -> SimpleNamespace:
     start, end = f"arn:{partition}", f"{region}:{account}"
     return SimpleNamespace(
         state_buckets=(f"{start}:s3:::shop-state", f"{start}:s3:::other-state"),
-        secret_names=(f"{start}:secretsmanager:{end}:secret:ci-user/shop/prod-??????",),
+        secret_names=(f"{start}:secretsmanager:{end}:secret:shop/ci-key-??????",),
         parameter_arns=(
-            f"{start}:ssm:{end}:parameter/ci-user/shop/prod",
-            f"{start}:ssm:{end}:parameter/ci-user/shop/prod.pending",
+            f"{start}:ssm:{end}:parameter/shop/ci/key",
+            f"{start}:ssm:{end}:parameter/shop/ci/key.pending",
             f"{start}:ssm:{end}:parameter/plain",
         ),
         kms_keys=(f"{start}:kms:{end}:key/11111111-2222-3333-4444-555555555555",),
     )
 
 
-NOTHING: Any = SimpleNamespace(state_buckets=(), secret_names=(), parameter_arns=(), kms_keys=())
+NOTHING = SimpleNamespace(state_buckets=(), secret_names=(), parameter_arns=(), kms_keys=())
 
 
 def statements(text: str) -> dict[str, dict[str, Any]]:
     return {one["Sid"]: one for one in json.loads(text)["Statement"]}
 
 
-def as_list(value: Any) -> list[str]:
+def as_list(value: str | list[str]) -> list[str]:
     return [value] if isinstance(value, str) else value
 
 
@@ -69,7 +73,7 @@ def matches(action: str, patterns: list[str]) -> bool:
 
 
 @BOUNDARIES
-def test_a_boundary_is_valid_fits_and_is_stable(make: Any) -> None:
+def test_a_boundary_is_valid_fits_and_is_stable(make: Make) -> None:
     text = make(environment(), guarded())
     assert text == make(environment(), guarded()) == documents.canonical(json.loads(text))
     assert documents.size(text) <= 5_200
@@ -78,22 +82,22 @@ def test_a_boundary_is_valid_fits_and_is_stable(make: Any) -> None:
 
 
 @BOUNDARIES
-def test_a_boundary_fits_with_the_longest_names_and_twelve_guarded_secrets(make: Any) -> None:
+def test_a_boundary_fits_with_the_longest_names_and_four_secrets_elsewhere(make: Make) -> None:
     region, prefix = "us-gov-west-1", f"{'a' * 32}-{'e' * 20}"
     most = guarded("aws-us-gov", region)
     most.secret_names = tuple(
         f"arn:aws-us-gov:secretsmanager:{region}:123456789012:secret:ci/{'a' * 12}/env{i:02}-??????"
-        for i in range(6)
+        for i in range(4)
     )
     place = environment(partition="aws-us-gov", region=region, prefix=prefix)
     assert documents.size(make(place, most)) <= documents.MANAGED_POLICY_SIZE
 
 
 @BOUNDARIES
-def test_more_than_fits_is_refused_before_anything_runs(make: Any) -> None:
+def test_more_than_fits_is_refused_before_anything_runs(make: Make) -> None:
     too_much = guarded()
     too_much.secret_names = tuple(
-        f"arn:aws:secretsmanager:eu-west-1:123456789012:secret:ci-user/shop/environment-{i:03}-??????"
+        f"arn:aws:secretsmanager:eu-west-1:123456789012:secret:shop/ci/environment-{i:03}-??????"
         for i in range(60)
     )
     with pytest.raises(PolicyError, match=r"of shop-prod, with \d+ guarded ARNs") as error:
@@ -104,20 +108,22 @@ def test_more_than_fits_is_refused_before_anything_runs(make: Any) -> None:
 
 @BOUNDARIES
 @pytest.mark.parametrize(("partition", "region"), [("aws-cn", "cn-north-1"), ("aws-us-gov", "us-gov-west-1")])
-def test_no_other_partition_is_named(make: Any, partition: str, region: str) -> None:
+def test_no_other_partition_is_named(make: Make, partition: str, region: str) -> None:
     text = make(environment(partition=partition, region=region), guarded(partition, region))
     assert "arn:aws:" not in text
     assert f"arn:{partition}:" in text
 
 
 @BOUNDARIES
-def test_everything_guarded_is_denied_to_user_and_roles(make: Any) -> None:
+def test_everything_guarded_is_denied_to_user_and_roles(make: Make) -> None:
     what = guarded()
     statement = statements(make(environment(), what))["NeverGuarded"]
     assert statement["Effect"] == "Deny"
     assert statement["Action"] == ["kms:*", "s3:*", "secretsmanager:*", "ssm:*"]
     assert "Condition" not in statement
     assert set(statement["Resource"]) == {
+        "arn:aws:secretsmanager:*:123456789012:secret:ci-user/*",
+        "arn:aws:ssm:*:123456789012:parameter/ci-user/*",
         *what.state_buckets,
         *(f"{bucket}/*" for bucket in what.state_buckets),
         *what.secret_names,
@@ -127,22 +133,47 @@ def test_everything_guarded_is_denied_to_user_and_roles(make: Any) -> None:
 
 
 @BOUNDARIES
-def test_no_path_above_a_guarded_parameter_can_be_listed(make: Any) -> None:
+def test_no_path_above_a_guarded_parameter_can_be_listed(make: Make) -> None:
     statement = statements(make(environment(), guarded()))["NeverGuardedPaths"]
     start = "arn:aws:ssm:eu-west-1:123456789012:parameter/"
     assert (statement["Effect"], statement["Action"]) == ("Deny", "ssm:GetParametersByPath")
     assert set(statement["Resource"]) == {
-        start,
-        f"{start}ci-user",
-        f"{start}ci-user/",
-        f"{start}ci-user/shop",
-        f"{start}ci-user/shop/",
+        "arn:aws:ssm:*:123456789012:parameter/",
+        "arn:aws:ssm:*:123456789012:parameter/ci-user",
+        f"{start}shop",
+        f"{start}shop/",
+        f"{start}shop/ci",
+        f"{start}shop/ci/",
     }
 
 
 @BOUNDARIES
-def test_with_nothing_to_guard_the_data_denies_are_left_out(make: Any) -> None:
-    assert not {"NeverGuarded", "NeverGuardedPaths"} & set(statements(make(environment(), NOTHING)))
+def test_the_tools_own_folder_is_guarded_before_anything_lies_in_it(make: Make) -> None:
+    found = statements(make(environment(), NOTHING))
+    assert found["NeverGuarded"]["Resource"] == [
+        "arn:aws:secretsmanager:*:123456789012:secret:ci-user/*",
+        "arn:aws:ssm:*:123456789012:parameter/ci-user/*",
+    ]
+
+
+@BOUNDARIES
+def test_another_environment_in_the_own_folder_leaves_the_boundary_as_it_was(make: Make) -> None:
+    thousand = SimpleNamespace(
+        state_buckets=(),
+        secret_names=[
+            f"arn:aws:secretsmanager:eu-west-1:123456789012:secret:ci-user/a{i}-??????" for i in range(1000)
+        ],
+        parameter_arns=[f"arn:aws:ssm:eu-west-1:123456789012:parameter/ci-user/a{i}" for i in range(1000)],
+        kms_keys=(),
+    )
+    assert make(environment(), thousand) == make(environment(), NOTHING)
+
+
+@BOUNDARIES
+def test_a_secret_of_another_account_is_guarded_by_its_own_arn(make: Make) -> None:
+    foreign = "arn:aws:secretsmanager:eu-west-1:999999999999:secret:ci-user/shop-??????"
+    what = SimpleNamespace(state_buckets=(), secret_names=(foreign,), parameter_arns=(), kms_keys=())
+    assert foreign in statements(make(environment(), what))["NeverGuarded"]["Resource"]
 
 
 def iam_actions() -> list[str]:

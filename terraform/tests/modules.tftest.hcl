@@ -1,0 +1,241 @@
+mock_provider "aws" {}
+
+variables {
+  account_id    = "123456789012"
+  partition     = "aws"
+  prefix        = "shop-prod"
+  policy_arns   = { deploy = "arn:aws:iam::123456789012:policy/shop-prod.policy-deploy" }
+  boundary      = "{\"Version\":\"2012-10-17\",\"Statement\":[{\"Effect\":\"Deny\",\"Action\":\"iam:*\",\"Resource\":\"*\"}]}"
+  role_boundary = "{\"Version\":\"2012-10-17\",\"Statement\":[{\"Effect\":\"Deny\",\"Action\":\"iam:*\",\"Resource\":\"*\"}]}"
+  tags          = { Team = "shop" }
+  name          = "shop-prod.policy-deploy"
+  document      = "{\"Version\":\"2012-10-17\",\"Statement\":[{\"Effect\":\"Allow\",\"Action\":\"s3:GetObject\",\"Resource\":\"*\"}]}"
+}
+
+run "the_user_is_bounded_tagged_and_in_its_group_only" {
+  module { source = "./modules/ci_user" }
+
+  assert {
+    condition     = aws_iam_user.this.permissions_boundary == "arn:aws:iam::123456789012:policy/shop-prod.boundary"
+    error_message = "The user carries the boundary."
+  }
+
+  assert {
+    condition     = aws_iam_user.this.force_destroy == false
+    error_message = "A user with keys cannot be destroyed in passing."
+  }
+
+  assert {
+    condition     = aws_iam_user.this.tags == tomap({ Team = "shop" }) && aws_iam_policy.boundary.tags == tomap({ Team = "shop" }) && aws_iam_policy.role_boundary.tags == tomap({ Team = "shop" })
+    error_message = "User and boundaries carry the tags."
+  }
+
+  assert {
+    condition     = aws_iam_user.this.name == "shop-prod.ci" && aws_iam_group.this.name == "shop-prod.ci"
+    error_message = "User and group are called PREFIX.ci."
+  }
+
+  assert {
+    condition     = aws_iam_user_group_membership.this.groups == toset(["shop-prod.ci"])
+    error_message = "The user is in its group of one."
+  }
+
+  assert {
+    condition     = aws_iam_group_policy_attachments_exclusive.this.policy_arns == toset(["arn:aws:iam::123456789012:policy/shop-prod.policy-deploy"])
+    error_message = "The group carries the given policies and no other."
+  }
+
+  assert {
+    condition     = length(aws_iam_user_policy_attachments_exclusive.this.policy_arns) == 0 && length(aws_iam_user_policies_exclusive.this.policy_names) == 0 && length(aws_iam_group_policies_exclusive.this.policy_names) == 0
+    error_message = "Nothing is attached to the user, and nothing is inline."
+  }
+}
+
+run "the_policy_is_named_and_tagged" {
+  module { source = "./modules/ci_policy" }
+
+  assert {
+    condition     = aws_iam_policy.this.name == "shop-prod.policy-deploy" && aws_iam_policy.this.tags == tomap({ Team = "shop" })
+    error_message = "The policy carries its name and the tags."
+  }
+
+  assert {
+    condition     = output.arn == "arn:aws:iam::123456789012:policy/shop-prod.policy-deploy"
+    error_message = "The ARN is built from partition, account and name."
+  }
+}
+
+run "ci_user_refuses_account_id_1" {
+  command = plan
+  module { source = "./modules/ci_user" }
+  variables { account_id = "1234" }
+  expect_failures = [var.account_id]
+}
+
+run "ci_user_refuses_partition_1" {
+  command = plan
+  module { source = "./modules/ci_user" }
+  variables { partition = "aws-iso" }
+  expect_failures = [var.partition]
+}
+
+run "ci_user_refuses_prefix_1" {
+  command = plan
+  module { source = "./modules/ci_user" }
+  variables { prefix = "Shop-Prod" }
+  expect_failures = [var.prefix]
+}
+
+run "ci_user_refuses_prefix_2" {
+  command = plan
+  module { source = "./modules/ci_user" }
+  variables { prefix = "a12345678901234567890123456789012-b12345678901234567890" }
+  expect_failures = [var.prefix]
+}
+
+run "ci_user_refuses_policy_arns_1" {
+  command = plan
+  module { source = "./modules/ci_user" }
+  variables { policy_arns = {} }
+  expect_failures = [var.policy_arns]
+}
+
+run "ci_user_refuses_policy_arns_2" {
+  command = plan
+  module { source = "./modules/ci_user" }
+  variables { policy_arns = { deploy = "deploy" } }
+  expect_failures = [var.policy_arns]
+}
+
+run "ci_user_refuses_policy_arns_3" {
+  command = plan
+  module { source = "./modules/ci_user" }
+  variables { policy_arns = { deploy = "arn:aws:iam::aws:policy/AdministratorAccess" } }
+  expect_failures = [var.policy_arns]
+}
+
+run "ci_user_refuses_boundary_1" {
+  command = plan
+  module { source = "./modules/ci_user" }
+  variables { boundary = "{}" }
+  expect_failures = [var.boundary]
+}
+
+run "ci_user_refuses_boundary_2" {
+  command = plan
+  module { source = "./modules/ci_user" }
+  variables { boundary = jsonencode({ Version = "2012-10-17", Statement = [{ Sid = join("", [for i in range(700) : "123456789"]) }] }) }
+  expect_failures = [var.boundary]
+}
+
+run "ci_user_refuses_role_boundary_1" {
+  command = plan
+  module { source = "./modules/ci_user" }
+  variables { role_boundary = "[]" }
+  expect_failures = [var.role_boundary]
+}
+
+run "ci_user_refuses_role_boundary_2" {
+  command = plan
+  module { source = "./modules/ci_user" }
+  variables { role_boundary = jsonencode({ Version = "2012-10-17", Statement = [{ Sid = join("", [for i in range(700) : "123456789"]) }] }) }
+  expect_failures = [var.role_boundary]
+}
+
+run "ci_user_refuses_tags_1" {
+  command = plan
+  module { source = "./modules/ci_user" }
+  variables { tags = { for i in range(41) : "tag${i}" => "x" } }
+  expect_failures = [var.tags]
+}
+
+run "ci_user_refuses_tags_2" {
+  command = plan
+  module { source = "./modules/ci_user" }
+  variables { tags = { "ci-user:x" = "x" } }
+  expect_failures = [var.tags]
+}
+
+run "ci_user_refuses_tags_3" {
+  command = plan
+  module { source = "./modules/ci_user" }
+  variables { tags = { "a;b" = "x" } }
+  expect_failures = [var.tags]
+}
+
+run "ci_user_refuses_tags_4" {
+  command = plan
+  module { source = "./modules/ci_user" }
+  variables { tags = { Team = "a;b" } }
+  expect_failures = [var.tags]
+}
+
+run "ci_policy_refuses_name_1" {
+  command = plan
+  module { source = "./modules/ci_policy" }
+  variables { name = "shop-prod.boundary" }
+  expect_failures = [var.name]
+}
+
+run "ci_policy_refuses_name_2" {
+  command = plan
+  module { source = "./modules/ci_policy" }
+  variables { name = "shop-prod.policy-${join("", [for i in range(120) : "x"])}" }
+  expect_failures = [var.name]
+}
+
+run "ci_policy_refuses_document_1" {
+  command = plan
+  module { source = "./modules/ci_policy" }
+  variables { document = "{" }
+  expect_failures = [var.document]
+}
+
+run "ci_policy_refuses_document_2" {
+  command = plan
+  module { source = "./modules/ci_policy" }
+  variables { document = jsonencode({ Version = "2012-10-17", Statement = [{ Sid = join("", [for i in range(700) : "123456789"]) }] }) }
+  expect_failures = [var.document]
+}
+
+run "ci_policy_refuses_account_id_1" {
+  command = plan
+  module { source = "./modules/ci_policy" }
+  variables { account_id = "1234" }
+  expect_failures = [var.account_id]
+}
+
+run "ci_policy_refuses_partition_1" {
+  command = plan
+  module { source = "./modules/ci_policy" }
+  variables { partition = "aws-iso" }
+  expect_failures = [var.partition]
+}
+
+run "ci_policy_refuses_tags_1" {
+  command = plan
+  module { source = "./modules/ci_policy" }
+  variables { tags = { for i in range(41) : "tag${i}" => "x" } }
+  expect_failures = [var.tags]
+}
+
+run "ci_policy_refuses_tags_2" {
+  command = plan
+  module { source = "./modules/ci_policy" }
+  variables { tags = { "aws:x" = "x" } }
+  expect_failures = [var.tags]
+}
+
+run "ci_policy_refuses_tags_3" {
+  command = plan
+  module { source = "./modules/ci_policy" }
+  variables { tags = { "a;b" = "x" } }
+  expect_failures = [var.tags]
+}
+
+run "ci_policy_refuses_tags_4" {
+  command = plan
+  module { source = "./modules/ci_policy" }
+  variables { tags = { Team = "a;b" } }
+  expect_failures = [var.tags]
+}
