@@ -97,9 +97,7 @@ def examine(root: Path, environ: Mapping[str, str]) -> tuple[Examined, ...]:
 def _python() -> Examined:
     version = ".".join(str(part) for part in sys.version_info[:3])
     if tuple(sys.version_info) < _OLDEST_PYTHON:
-        return Examined(
-            "python", "wrong", version, sys.executable, "use 3.11 or newer: `make PYTHON=python3.12`"
-        )
+        return Examined("python", "wrong", version, sys.executable, "use 3.11 or newer: `make PYTHON=python3.12`")
     return Examined("python", "ok", version, sys.executable)
 
 
@@ -147,14 +145,10 @@ def _mirrored(mirror: provider_mirror.Mirror, lock: provider_mirror.Lock, cache:
     try:
         locked = found is not None and package_hash(found, cache) in lock.hashes
     except OSError as error:
-        return Examined(
-            "provider", "wrong", f"cannot be read: {error.strerror}", source, "check its permissions"
-        )
+        return Examined("provider", "wrong", f"cannot be read: {error.strerror}", source, "check its permissions")
     if not locked:
         do = "do not use it: it is not what HashiCorp published; replace that directory"
-        return Examined(
-            "provider", "wrong", f"{lock.version}, but with another hash than the lock's", source, do
-        )
+        return Examined("provider", "wrong", f"{lock.version}, but with another hash than the lock's", source, do)
     return Examined("provider", "ok", f"{lock.version}, hash as locked", source)
 
 
@@ -232,9 +226,7 @@ def _dependencies(lock: Path) -> Examined:
     if not pins:
         return Examined(name, "missing", "the lock cannot be read", str(lock), "restore the committed file")
     # Looking each name up by itself would list the directories each time.
-    installed = {
-        _normal(str(found.metadata["Name"])): found.version for found in importlib.metadata.distributions()
-    }
+    installed = {_normal(str(found.metadata["Name"])): found.version for found in importlib.metadata.distributions()}
     differing = [
         f"{package_name} {installed.get(package_name, 'is missing')}"
         for package_name, pin in sorted(pins.items())
@@ -263,9 +255,7 @@ def _cache(cache: Path) -> Examined:
         do = "check its owner, its permissions and the free disk space"
         return Examined("cache", "wrong", f"cannot be written: {error.strerror}", str(place), do)
     if free < _NEEDED_MIB:
-        return Examined(
-            "cache", "wrong", f"{free} MiB free", str(place), f"make room: {_NEEDED_MIB} MiB or more"
-        )
+        return Examined("cache", "wrong", f"{free} MiB free", str(place), f"make room: {_NEEDED_MIB} MiB or more")
     return Examined("cache", "ok", f"{free} MiB free", str(place))
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ci_user.credentials import AwsAccess
     from ci_user.environment import Verification
     from ci_user.iam_user import IamUser, LiveKey
-    from ci_user.lease import Lease
+    from ci_user.lease import JournalView
     from ci_user.secret import AccessKey
 
 # CreateAccessKey's connect and read timeouts, and the seconds by which AWS's clocks round.
@@ -67,7 +67,7 @@ class KeyKeeper:
         user: IamUser,
         access: AwsAccess,
         backends: Sequence[Backend],
-        lease: Lease,
+        lease: JournalView,
         verification: Verification,
         user_arn: str,
         tell: Callable[[str], None] = lambda _: None,

@@ -154,7 +154,7 @@ def deploy(
         _ready_bucket(run)
         terraform = run.terraform(toolchain)
         with run.lease("deploy", lock_timeout) as lease:
-            keeper = _keeper(run, lease, lease.check)
+            keeper = _keeper(run, lease)
             planned = _plan(
                 run,
                 terraform,
@@ -201,7 +201,7 @@ def destroy(
         _ready_bucket(run)
         terraform = run.terraform(toolchain)
         with run.lease("destroy", lock_timeout) as lease:
-            keeper = _keeper(run, lease, lease.check)
+            keeper = _keeper(run, lease)
             tfvars, file = _write_tfvars(run), run.workdir / "destroy.tfplan"
             with console.step("planning the removal"):
                 _initialise(run, terraform, toolchain.version)
@@ -246,7 +246,7 @@ def _ready_bucket(run: Run) -> None:
         run.bucket.verify()
 
 
-def _keeper(run: Run, journal: JournalView, check: object = None) -> KeyKeeper:
+def _keeper(run: Run, journal: JournalView) -> KeyKeeper:
     fenced = run.accesses.target.fenced_by(journal.check)
     return KeyKeeper(
         user=IamUser(fenced, run.environment.user_name),

@@ -85,9 +85,7 @@ def read_lock(terraform: Path) -> Lock:
     return Lock(version[1], hashes)
 
 
-def find_mirror(
-    terraform: Path, lock: Lock, environ: Mapping[str, str], *, allow_system_mirror: bool
-) -> Mirror | None:
+def find_mirror(terraform: Path, lock: Lock, environ: Mapping[str, str], *, allow_system_mirror: bool) -> Mirror | None:
     """Return the mirror to use, or None for the registry.
 
     The order: ``CI_USER_PROVIDER_MIRROR``, Terraform's implied directories, and with ``allow_system_mirror``
@@ -165,9 +163,7 @@ def users_configuration(environ: Mapping[str, str]) -> CliConfig | None:
     beside = (Path(home) / ".terraform.d").glob("*.tfrc*")
     files = [Path(home) / ".terraformrc", *sorted(beside)]
     found = [
-        file
-        for file in files
-        if file.is_file() and file.name != _CREDENTIALS_FILE and not file.name.endswith("~")
+        file for file in files if file.is_file() and file.name != _CREDENTIALS_FILE and not file.name.endswith("~")
     ]
     return CliConfig(tuple(found), None, _has_dev_overrides(found)) if found else None
 

@@ -182,9 +182,7 @@ class Sandbox:
     def _endpoint_url(self) -> str:
         found = self.status()
         if found is None:
-            raise SandboxError(
-                "the embedded AWS is not running", do="run `invoke sandbox.up`", runbook="sandbox"
-            )
+            raise SandboxError("the embedded AWS is not running", do="run `invoke sandbox.up`", runbook="sandbox")
         return found.endpoint_url
 
     def _known(self) -> Emulator | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Final
 
@@ -34,23 +35,8 @@ def deployer_credentials(endpoint_url: str, *, account_id: str, region: str) -> 
         endpoint_url=endpoint_url,
         loopback=True,
     ).with_key(account_id, Secret("test"))
-    trust = {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Effect": "Allow",
-                "Principal": {"AWS": f"arn:aws:iam::{account_id}:root"},
-                "Action": "sts:AssumeRole",
-            }
-        ],
-    }
-    iam = root.client("iam")
-    with calling("making the sandbox's deployer role", do="run `invoke sandbox.reset`"):
-        try:
-            iam.create_role(RoleName=DEPLOYER_ROLE, AssumeRolePolicyDocument=json.dumps(trust))
-        except iam.exceptions.EntityAlreadyExistsException:
-            iam.update_assume_role_policy(RoleName=DEPLOYER_ROLE, PolicyDocument=json.dumps(trust))
-        iam.put_role_policy(RoleName=DEPLOYER_ROLE, PolicyName="all", PolicyDocument=json.dumps(_ALLOW_ALL))
+    with calling("becoming the sandbox's deployer role", do="run `invoke sandbox.reset`"):
+        _ensure_role(root)
         made = root.client("sts").assume_role(
             RoleArn=f"arn:aws:iam::{account_id}:role/{DEPLOYER_ROLE}",
             RoleSessionName="ci-user",
@@ -62,3 +48,22 @@ def deployer_credentials(endpoint_url: str, *, account_id: str, region: str) -> 
         session_token=Secret(made["SessionToken"]),
         expires=made["Expiration"],
     )
+
+
+def _ensure_role(root: AwsAccess) -> None:
+    iam = root.client("iam")
+
+    def allow() -> None:
+        iam.put_role_policy(RoleName=DEPLOYER_ROLE, PolicyName="all", PolicyDocument=json.dumps(_ALLOW_ALL))
+
+    # The policy first: it is missing from a role whose making was interrupted.
+    try:
+        allow()
+    except iam.exceptions.NoSuchEntityException:
+        principal = {"AWS": f"arn:aws:iam::{root.account_id}:root"}
+        statement = {"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}
+        trust = {"Version": "2012-10-17", "Statement": [statement]}
+        # Two commands may get here at once.
+        with contextlib.suppress(iam.exceptions.EntityAlreadyExistsException):
+            iam.create_role(RoleName=DEPLOYER_ROLE, AssumeRolePolicyDocument=json.dumps(trust))
+        allow()

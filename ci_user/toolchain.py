@@ -65,6 +65,7 @@ def find(
 
     Raises:
         ToolchainError: No Terraform fits and none can be installed, or a mirror lacks the locked provider.
+        UsageError: The cache cannot be written.
     """
     cache = root / ".cache" / "terraform"
     lock = provider_mirror.read_lock(root / "terraform")
@@ -190,9 +191,7 @@ def _provider(
     if own:
         files = ", ".join(str(file) for file in own.files)
         return own.named, f"your own CLI configuration, {files}", own.dev_overrides
-    mirror = provider_mirror.find_mirror(
-        root / "terraform", lock, environ, allow_system_mirror=allow_system_mirror
-    )
+    mirror = provider_mirror.find_mirror(root / "terraform", lock, environ, allow_system_mirror=allow_system_mirror)
     if mirror is None:
         return None, "the registry", False
     source = f"{mirror.path} ({mirror.source})"

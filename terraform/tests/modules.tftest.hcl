@@ -13,7 +13,9 @@ variables {
 }
 
 run "the_user_is_bounded_tagged_and_in_its_group_only" {
-  module { source = "./modules/ci_user" }
+  module {
+    source = "./modules/ci_user"
+  }
 
   assert {
     condition     = aws_iam_user.this.permissions_boundary == "arn:aws:iam::123456789012:policy/shop-prod.boundary"
@@ -52,7 +54,9 @@ run "the_user_is_bounded_tagged_and_in_its_group_only" {
 }
 
 run "the_policy_is_named_and_tagged" {
-  module { source = "./modules/ci_policy" }
+  module {
+    source = "./modules/ci_policy"
+  }
 
   assert {
     condition     = aws_iam_policy.this.name == "shop-prod.policy-deploy" && aws_iam_policy.this.tags == tomap({ Team = "shop" })
@@ -65,177 +69,153 @@ run "the_policy_is_named_and_tagged" {
   }
 }
 
-run "ci_user_refuses_account_id_1" {
+# One run tries several variables: each of them must fail, and breaks exactly one rule. A run takes about a second.
+run "user_refused_when_short_or_empty" {
   command = plan
-  module { source = "./modules/ci_user" }
-  variables { account_id = "1234" }
-  expect_failures = [var.account_id]
+
+  module {
+    source = "./modules/ci_user"
+  }
+
+  variables {
+    account_id    = "1234"
+    partition     = "aws-iso"
+    prefix        = "Shop-Prod"
+    policy_arns   = {}
+    boundary      = "{}"
+    role_boundary = "[]"
+    tags          = { for i in range(41) : "tag${i}" => "x" }
+  }
+
+  expect_failures = [
+    var.account_id,
+    var.partition,
+    var.prefix,
+    var.policy_arns,
+    var.boundary,
+    var.role_boundary,
+    var.tags,
+  ]
 }
 
-run "ci_user_refuses_partition_1" {
+run "user_refused_when_long" {
   command = plan
-  module { source = "./modules/ci_user" }
-  variables { partition = "aws-iso" }
-  expect_failures = [var.partition]
+
+  module {
+    source = "./modules/ci_user"
+  }
+
+  variables {
+    prefix        = "a12345678901234567890123456789012-b12345678901234567890"
+    policy_arns   = { deploy = "deploy" }
+    boundary      = jsonencode({ Version = "2012-10-17", Statement = [{ Sid = join("", [for i in range(700) : "123456789"]) }] })
+    role_boundary = jsonencode({ Version = "2012-10-17", Statement = [{ Sid = join("", [for i in range(700) : "123456789"]) }] })
+    tags          = { "ci-user:x" = "x" }
+  }
+
+  expect_failures = [
+    var.prefix,
+    var.policy_arns,
+    var.boundary,
+    var.role_boundary,
+    var.tags,
+  ]
 }
 
-run "ci_user_refuses_prefix_1" {
+run "user_refused_as_administrator" {
   command = plan
-  module { source = "./modules/ci_user" }
-  variables { prefix = "Shop-Prod" }
-  expect_failures = [var.prefix]
+
+  module {
+    source = "./modules/ci_user"
+  }
+
+  variables {
+    policy_arns = { deploy = "arn:aws:iam::aws:policy/AdministratorAccess" }
+    tags        = { "a;b" = "x" }
+  }
+
+  expect_failures = [var.policy_arns, var.tags]
 }
 
-run "ci_user_refuses_prefix_2" {
+run "user_refused_with_strange_tags" {
   command = plan
-  module { source = "./modules/ci_user" }
-  variables { prefix = "a12345678901234567890123456789012-b12345678901234567890" }
-  expect_failures = [var.prefix]
+
+  module {
+    source = "./modules/ci_user"
+  }
+
+  variables {
+    policy_arns = { for i in range(11) : "p${i}" => "arn:aws:iam::123456789012:policy/p${i}" }
+    tags        = { Team = "a;b" }
+  }
+
+  expect_failures = [var.policy_arns, var.tags]
 }
 
-run "ci_user_refuses_policy_arns_1" {
+run "policy_refused_with_another_name" {
   command = plan
-  module { source = "./modules/ci_user" }
-  variables { policy_arns = {} }
-  expect_failures = [var.policy_arns]
+
+  module {
+    source = "./modules/ci_policy"
+  }
+
+  variables {
+    name       = "shop-prod.boundary"
+    document   = "{"
+    account_id = "1234"
+    partition  = "aws-iso"
+    tags       = { for i in range(41) : "tag${i}" => "x" }
+  }
+
+  expect_failures = [
+    var.name,
+    var.document,
+    var.account_id,
+    var.partition,
+    var.tags,
+  ]
 }
 
-run "ci_user_refuses_policy_arns_2" {
+run "policy_refused_when_long" {
   command = plan
-  module { source = "./modules/ci_user" }
-  variables { policy_arns = { deploy = "deploy" } }
-  expect_failures = [var.policy_arns]
+
+  module {
+    source = "./modules/ci_policy"
+  }
+
+  variables {
+    name     = "shop-prod.policy-${join("", [for i in range(120) : "x"])}"
+    document = jsonencode({ Version = "2012-10-17", Statement = [{ Sid = join("", [for i in range(700) : "123456789"]) }] })
+    tags     = { "aws:x" = "x" }
+  }
+
+  expect_failures = [var.name, var.document, var.tags]
 }
 
-run "ci_user_refuses_policy_arns_3" {
+run "policy_refused_with_strange_tag_keys" {
   command = plan
-  module { source = "./modules/ci_user" }
-  variables { policy_arns = { deploy = "arn:aws:iam::aws:policy/AdministratorAccess" } }
-  expect_failures = [var.policy_arns]
-}
 
-run "ci_user_refuses_boundary_1" {
-  command = plan
-  module { source = "./modules/ci_user" }
-  variables { boundary = "{}" }
-  expect_failures = [var.boundary]
-}
+  module {
+    source = "./modules/ci_policy"
+  }
 
-run "ci_user_refuses_boundary_2" {
-  command = plan
-  module { source = "./modules/ci_user" }
-  variables { boundary = jsonencode({ Version = "2012-10-17", Statement = [{ Sid = join("", [for i in range(700) : "123456789"]) }] }) }
-  expect_failures = [var.boundary]
-}
+  variables {
+    tags = { "a;b" = "x" }
+  }
 
-run "ci_user_refuses_role_boundary_1" {
-  command = plan
-  module { source = "./modules/ci_user" }
-  variables { role_boundary = "[]" }
-  expect_failures = [var.role_boundary]
-}
-
-run "ci_user_refuses_role_boundary_2" {
-  command = plan
-  module { source = "./modules/ci_user" }
-  variables { role_boundary = jsonencode({ Version = "2012-10-17", Statement = [{ Sid = join("", [for i in range(700) : "123456789"]) }] }) }
-  expect_failures = [var.role_boundary]
-}
-
-run "ci_user_refuses_tags_1" {
-  command = plan
-  module { source = "./modules/ci_user" }
-  variables { tags = { for i in range(41) : "tag${i}" => "x" } }
   expect_failures = [var.tags]
 }
 
-run "ci_user_refuses_tags_2" {
+run "policy_refused_with_strange_tag_values" {
   command = plan
-  module { source = "./modules/ci_user" }
-  variables { tags = { "ci-user:x" = "x" } }
-  expect_failures = [var.tags]
-}
 
-run "ci_user_refuses_tags_3" {
-  command = plan
-  module { source = "./modules/ci_user" }
-  variables { tags = { "a;b" = "x" } }
-  expect_failures = [var.tags]
-}
+  module {
+    source = "./modules/ci_policy"
+  }
 
-run "ci_user_refuses_tags_4" {
-  command = plan
-  module { source = "./modules/ci_user" }
-  variables { tags = { Team = "a;b" } }
-  expect_failures = [var.tags]
-}
+  variables {
+    tags = { Team = "a;b" }
+  }
 
-run "ci_policy_refuses_name_1" {
-  command = plan
-  module { source = "./modules/ci_policy" }
-  variables { name = "shop-prod.boundary" }
-  expect_failures = [var.name]
-}
-
-run "ci_policy_refuses_name_2" {
-  command = plan
-  module { source = "./modules/ci_policy" }
-  variables { name = "shop-prod.policy-${join("", [for i in range(120) : "x"])}" }
-  expect_failures = [var.name]
-}
-
-run "ci_policy_refuses_document_1" {
-  command = plan
-  module { source = "./modules/ci_policy" }
-  variables { document = "{" }
-  expect_failures = [var.document]
-}
-
-run "ci_policy_refuses_document_2" {
-  command = plan
-  module { source = "./modules/ci_policy" }
-  variables { document = jsonencode({ Version = "2012-10-17", Statement = [{ Sid = join("", [for i in range(700) : "123456789"]) }] }) }
-  expect_failures = [var.document]
-}
-
-run "ci_policy_refuses_account_id_1" {
-  command = plan
-  module { source = "./modules/ci_policy" }
-  variables { account_id = "1234" }
-  expect_failures = [var.account_id]
-}
-
-run "ci_policy_refuses_partition_1" {
-  command = plan
-  module { source = "./modules/ci_policy" }
-  variables { partition = "aws-iso" }
-  expect_failures = [var.partition]
-}
-
-run "ci_policy_refuses_tags_1" {
-  command = plan
-  module { source = "./modules/ci_policy" }
-  variables { tags = { for i in range(41) : "tag${i}" => "x" } }
-  expect_failures = [var.tags]
-}
-
-run "ci_policy_refuses_tags_2" {
-  command = plan
-  module { source = "./modules/ci_policy" }
-  variables { tags = { "aws:x" = "x" } }
-  expect_failures = [var.tags]
-}
-
-run "ci_policy_refuses_tags_3" {
-  command = plan
-  module { source = "./modules/ci_policy" }
-  variables { tags = { "a;b" = "x" } }
-  expect_failures = [var.tags]
-}
-
-run "ci_policy_refuses_tags_4" {
-  command = plan
-  module { source = "./modules/ci_policy" }
-  variables { tags = { Team = "a;b" } }
   expect_failures = [var.tags]
 }

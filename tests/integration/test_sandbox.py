@@ -214,9 +214,7 @@ def test_up_tells_of_a_crash_until_an_orderly_stop(sandbox: Sandbox) -> None:
     assert sandbox.up().orderly
 
 
-def test_one_that_hangs_is_named_and_can_be_stopped(
-    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_that_hangs_is_named_and_can_be_stopped(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ci_user.sandbox._ANSWER_SECONDS", 0.1)
     monkeypatch.setattr("ci_user.emulator._ANSWER_SECONDS", 0.1)
     monkeypatch.setattr("ci_user.sandbox._STOP_SECONDS", 0.1)
@@ -237,9 +235,7 @@ def test_reset_throws_everything_away_and_keeps_the_port(sandbox: Sandbox, direc
     up = sandbox.up()
     before = access(sandbox)
     before.client("iam").create_user(UserName="gone")
-    before.client("s3").create_bucket(
-        Bucket="gone", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}
-    )
+    before.client("s3").create_bucket(Bucket="gone", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
 
     again = sandbox.reset()
 
@@ -290,6 +286,27 @@ def test_the_deployer_is_a_role_whose_secret_is_checked(sandbox: Sandbox) -> Non
     )
     with pytest.raises(CredentialsError):
         wrong.caller()
+
+
+def test_a_half_made_deployer_role_is_completed(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    sandbox.up()
+    client = AwsAccess.client
+
+    def interrupted(self: AwsAccess, service: str) -> Any:  # noqa: ANN401 - botocore's have no type
+        found = client(self, service)
+        if service == "iam":
+            found.meta.events.register("after-call.iam.CreateRole", interrupt)
+        return found
+
+    def interrupt(**_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(AwsAccess, "client", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        sandbox.deployer_credentials()
+    monkeypatch.undo()
+
+    access(sandbox).client("iam").create_user(UserName="made")
 
 
 def test_the_deployers_session_is_written_nowhere(sandbox: Sandbox, directory: Path) -> None:
