@@ -24,11 +24,11 @@ from ci_user.errors import AwsError, KeyStateError, LeaseLostError, LockHeldErro
 from ci_user.journal import Intent, Journal, check_schema
 from ci_user.machine import Machine, ThisMachine, owner
 from ci_user.server_clock import ServerTime, boot_clock
-from ci_user.state_bucket import ConflictError
+from ci_user.stored_object import StaleWriteError as ConflictError
 from ci_user.text import plain
 
 if TYPE_CHECKING:
-    from ci_user.state_bucket import StoredObject, Written
+    from ci_user.stored_object import StoredObject, Written
 
 SCHEMA: Final = 1
 SIGNATURE_MAX_AGE: Final = timedelta(minutes=15)
@@ -165,7 +165,7 @@ def peek(bucket: Bucket, key: str) -> LeaseState:
     document = _document(found)
     holder = Holder.from_document(document["holder"]) if document["holder"] is not None else None
     return LeaseState(
-        holder, Journal.from_document(document["journal"]), found.etag, found.time, bucket, key
+        holder, Journal.from_document(document["journal"]), found.etag, ServerTime(found.server_time, boot_clock() - 0.5, boot_clock()), bucket, key
     )
 
 
@@ -198,11 +198,12 @@ def confirm_intent(bucket: Bucket, key: str, intent_id: str) -> Intent | None:
         if number >= _HISTORY_AT_MOST:
             break
         try:
-            intent = Journal.from_document(_document(version)["journal"]).intent
+            old = bucket.read(key, version.version_id)
+            intent = Journal.from_document(_document(old)["journal"]).intent
         except KeyStateError:
             continue
         if intent is not None and intent.id == intent_id:
-            first = (version.stored, intent)
+            first = (version.stored_at, intent)
     if first is None:
         return None
     stored, intent = first
@@ -222,7 +223,7 @@ class Lease:
         self._holder = holder
         self._journal = journal
         self._etag = written.etag
-        self._time = written.time
+        self._time = ServerTime(written.server_time, boot_clock() - 0.5, boot_clock())
         self._ttl = ttl
         self._clock = clock
         self._margin = min(_LARGEST_MARGIN, ttl / 4)
@@ -390,7 +391,7 @@ class Lease:
             raise
         self._mine = {nonce}
         self._holder, self._journal = holder, journal
-        self._etag, self._time = written.etag, written.time
+        self._etag, self._time = written.etag, ServerTime(written.server_time, boot_clock() - 0.5, boot_clock())
 
 
 def _settled_write(
@@ -419,9 +420,9 @@ def _settled_write(
         found = bucket.read(key)
         there = _document(found)["nonce"] if found is not None else None
         if found is not None and there == nonce:
-            from ci_user.state_bucket import Written as Result
+            from ci_user.stored_object import Written as Result
 
-            return Result(found.etag, found.time)
+            return Result(found.etag, found.server_time, None)
         if found is not None and mine and there in mine:
             etag = found.etag
             continue

@@ -101,11 +101,11 @@ def plan(name: str, root: Path, console: Console, *, out: Path | None, allow_rep
         terraform = run.terraform(toolchain)
         journal = peek(run.bucket, run.environment.state.lease_key)
         keeper = _keeper(run, journal)
-        planned = _plan(run, terraform, keeper, allow_replace=allow_replace, fingerprint=toolchain.version)
+        planned = _plan(run, terraform, keeper, allow_replace=allow_replace)
         digest = None
         if out is not None:
             digest = approval.write_bundle(
-                out, planned.file, _subject(run, toolchain.version), findings_document(planned.verdict)
+                out, planned.file, _subject(run, terraform), findings_document(planned.verdict)
             )
         return PlanReport(
             environment=name,
@@ -160,7 +160,6 @@ def deploy(
                 terraform,
                 keeper,
                 allow_replace=allow_replace,
-                fingerprint=toolchain.version,
                 approved=approved,
             )
             _show(console, planned)
@@ -204,7 +203,7 @@ def destroy(
             keeper = _keeper(run, lease)
             tfvars, file = _write_tfvars(run), run.workdir / "destroy.tfplan"
             with console.step("planning the removal"):
-                _initialise(run, terraform, toolchain.version)
+                _initialise(run, terraform)
                 outcome = terraform.plan(tfvars, file, destroy=True)
                 changes: tuple[str, ...] = ()
                 if outcome.changed:
@@ -274,8 +273,8 @@ def _write_tfvars(run: Run) -> Path:
     return path
 
 
-def _initialise(run: Run, terraform: Terraform, fingerprint: str) -> None:
-    if terraform.init(fingerprint=fingerprint, lock=run.cache.parent / "init.lock"):
+def _initialise(run: Run, terraform: Terraform) -> None:
+    if terraform.init(run.cache.parent / "init.lock"):
         run.console.detail("initialised Terraform's data directory")
 
 
@@ -285,7 +284,6 @@ def _plan(
     keeper: KeyKeeper,
     *,
     allow_replace: bool,
-    fingerprint: str,
     approved: Approved | None = None,
 ) -> Planned:
     """Make or take a plan, scan it, and look around meanwhile."""
@@ -298,16 +296,16 @@ def _plan(
             if memory is None:
                 scanner.preload()
             file = approval.open_bundle(
-                approved.directory, approved.digest, _subject(run, fingerprint), run.workdir
+                approved.directory, approved.digest, _subject(run, terraform), run.workdir
             )
             with run.console.step("reading the approved plan"):
-                _initialise(run, terraform, fingerprint)
+                _initialise(run, terraform)
             changed, drift = True, tuple[str, ...]()
         else:
             tfvars, file = _write_tfvars(run), run.workdir / "plan.tfplan"
             began = time.monotonic()
             with run.console.step("planning"):
-                _initialise(run, terraform, fingerprint)
+                _initialise(run, terraform)
                 if memory is None:
                     scanner.preload()
                 outcome = terraform.plan(tfvars, file)
@@ -382,13 +380,13 @@ def _scan_key(run: Run) -> str:
     return hashlib.sha256(parts.encode()).hexdigest()
 
 
-def _subject(run: Run, terraform_version: str) -> approval.Subject:
+def _subject(run: Run, terraform: Terraform) -> approval.Subject:
     return approval.subject(
         run.environment,
         run.loaded.root,
         tfvars=run.loaded.tfvars.digest,
         state=run.bucket.state_serial(run.environment.state.key),
-        terraform=terraform_version,
+        terraform=terraform.version,
     )
 
 

@@ -98,9 +98,7 @@ class Run:
         """Return this environment's Terraform."""
         environment, state = self.environment, self.environment.state
         own = self.accesses.state_has_own
-        extra = {"TF_CLI_CONFIG_FILE": str(toolchain.cli_config)} if toolchain.cli_config else {}
-        if own:
-            extra["AWS_CONFIG_FILE"] = str(write_state_profile(self.workdir))
+        extra = {"AWS_CONFIG_FILE": str(write_state_profile(self.workdir))} if own else {}
         return Terraform(
             toolchain.terraform,
             self.loaded.root / "terraform",
@@ -115,6 +113,8 @@ class Run:
                 path_style=self.accesses.state.endpoint_url is not None,
                 account_id=self.accesses.state.account_id if own else environment.account_id,
             ),
+            version=toolchain.version,
+            cli_config=toolchain.cli_config,
             timeout=environment.timeout.total_seconds(),
             on_event=self.console.event,
         )

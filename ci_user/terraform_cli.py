@@ -47,9 +47,10 @@ class Terraform:
         data_dir: ``TF_DATA_DIR``; belongs to one environment.
         environment: Returns the child's whole environment; called before each command, so that credentials are fresh.
         backend: The settings of the S3 backend.
+        version: The executable's version.
+        cli_config: The CLI configuration that says where providers come from; None leaves that to Terraform.
         timeout: Seconds one command may take.
         on_event: Called with each event line as it comes.
-        read_only: Never lock, never apply.
     """
 
     def __init__(
@@ -60,6 +61,8 @@ class Terraform:
         *,
         environment: Callable[[], dict[str, str]],
         backend: Mapping[str, str],
+        version: str,
+        cli_config: Path | None,
         timeout: float,
         on_event: Callable[[Event], None] = lambda _: None,
     ) -> None:
@@ -68,14 +71,15 @@ class Terraform:
         self._data_dir = data_dir
         self._environment = environment
         self._backend = dict(backend)
+        self.version = version
+        self._cli_config = cli_config
         self._timeout = timeout
         self._on_event = on_event
 
-    def init(self, *, fingerprint: str, lock: Path) -> bool:
+    def init(self, lock: Path) -> bool:
         """Initialise the data directory unless nothing it depends on changed; return whether it ran.
 
         Args:
-            fingerprint: What the initialisation depends on beside module, lock and backend: version and CLI configuration.
             lock: A file that serialises initialisations, because the provider cache is not safe under parallel ones.
 
         Raises:
@@ -84,7 +88,7 @@ class Terraform:
         from filelock import FileLock
 
         stamp = self._data_dir / "initialised"
-        digest = self._init_digest(fingerprint)
+        digest = self._init_digest()
         if stamp.is_file() and stamp.read_text() == digest and self._providers_present():
             return False
         self._data_dir.mkdir(parents=True, exist_ok=True)
@@ -139,11 +143,12 @@ class Terraform:
         """
         self._run("apply", str(plan), json=True)
 
-    def _init_digest(self, fingerprint: str) -> str:
+    def _init_digest(self) -> str:
         module = digest_of_files(
             self._module, [*sorted(self._module.rglob("*.tf")), self._module / ".terraform.lock.hcl"]
         )
-        parts = json.dumps([module, fingerprint, self._backend], sort_keys=True)
+        config = self._cli_config.read_text() if self._cli_config else None
+        parts = json.dumps([module, self.version, config, self._backend], sort_keys=True)
         return hashlib.sha256(parts.encode()).hexdigest()
 
     def _providers_present(self) -> bool:
@@ -162,6 +167,8 @@ class Terraform:
         **options: Any,
     ) -> tuple[int, str]:
         environment = self._environment() | {"TF_DATA_DIR": str(self._data_dir)}
+        if self._cli_config is not None:
+            environment["TF_CLI_CONFIG_FILE"] = str(self._cli_config)
         process = _Process(
             _command_line(self._binary, command, arguments, options), self._module, environment
         )

@@ -29,7 +29,7 @@ def make(tmp_path: Path) -> Make:
     (module / ".terraform.lock.hcl").write_text("")
 
     def build(
-        script: str, *, timeout: float = 30, events: list[Mapping[str, Any]] | None = None
+        script: str, *, timeout: float = 30, events: list[Mapping[str, Any]] | None = None, version: str = "1.11.4"
     ) -> Terraform:
         program = tmp_path / "terraform"
         program.write_text(
@@ -42,6 +42,8 @@ def make(tmp_path: Path) -> Make:
             tmp_path / "data",
             environment=lambda: {"ONLY": "this"},
             backend={"bucket": "b", "key": "a b/c"},
+            version=version,
+            cli_config=None,
             timeout=timeout,
             on_event=(events if events is not None else []).append,
         )
@@ -190,18 +192,20 @@ def provider(tmp_path: Path) -> Path:
 
 def test_init_runs_once_and_again_when_something_it_depends_on_changed(make: Make, tmp_path: Path) -> None:
     count = tmp_path / "count"
-    terraform = make(f"open({str(count)!r}, 'a').write(json.dumps(sys.argv[1:]) + '\\n')")
+    script = f"open({str(count)!r}, 'a').write(json.dumps(sys.argv[1:]) + '\\n')"
+    terraform = make(script)
     lock = tmp_path / "lock"
-    assert terraform.init(fingerprint="1", lock=lock)
+    assert terraform.init(lock)
     binary = provider(tmp_path)
-    assert not terraform.init(fingerprint="1", lock=lock)
-    assert terraform.init(fingerprint="2", lock=lock)
+    assert not terraform.init(lock)
+    terraform = make(script, version="1.12.0")
+    assert terraform.init(lock)
     (tmp_path / "a module" / "main.tf").write_text("changed")
-    assert terraform.init(fingerprint="2", lock=lock)
+    assert terraform.init(lock)
     (tmp_path / "a module" / ".terraform.lock.hcl").write_text("changed")
-    assert terraform.init(fingerprint="2", lock=lock)
+    assert terraform.init(lock)
     binary.unlink()
-    assert terraform.init(fingerprint="2", lock=lock)
+    assert terraform.init(lock)
     runs = [json.loads(line) for line in count.read_text().splitlines()]
     assert len(runs) == 5
     assert all("-lockfile=readonly" in run and "-backend-config=key=a b/c" in run for run in runs)
@@ -210,8 +214,8 @@ def test_init_runs_once_and_again_when_something_it_depends_on_changed(make: Mak
 def test_a_failed_init_is_done_again(make: Make, tmp_path: Path) -> None:
     provider(tmp_path)
     with pytest.raises(TerraformError):
-        make("sys.exit(1)").init(fingerprint="1", lock=tmp_path / "lock")
-    assert make("").init(fingerprint="1", lock=tmp_path / "lock")
+        make("sys.exit(1)").init(tmp_path / "lock")
+    assert make("").init(tmp_path / "lock")
 
 
 def test_backend_settings_hold_no_credentials_and_always_the_lock_and_the_account() -> None:
