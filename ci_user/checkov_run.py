@@ -2,13 +2,13 @@
 
 What checkov 3.3.30 does by itself, and what is done about it here:
 
-- A check that raises is logged and vanishes from the report, one on the graph vanishes without a word: here either stops the
-  scan.
-- Its analysis of policies is cached by file name, type and *name*, so that of two policies called ``this`` the second gets the
-  first one's verdict, also in the next scan of the process: here the cache is emptied before each resource.
+- A check that raises is logged and vanishes from the report, one on the graph vanishes without a word: here either
+  stops the scan.
+- Its analysis of policies is cached by file name, type and *name*, so that of two policies called ``this`` the second
+  gets the first one's verdict, also in the next scan of the process: here the cache is emptied before each resource.
 - A policy that this analysis cannot read passes as unknown: here that is a failed finding.
-- A missing, empty or cut off file, another format or another ending give an empty report: here the resources that it counted
-  are compared with those of the plan.
+- A missing, empty or cut off file, another format or another ending give an empty report: here the resources that it
+  counted are compared with those of the plan.
 - It reads the plan as YAML, and a list item ``${file(x.yml)}`` pulls in that file: here such a plan is refused.
 - It takes settings from the environment when imported and when run: here they are hidden from it.
 - Importing it wraps standard output (colorama) and hangs a handler on the root logger: here neither happens.
@@ -52,9 +52,7 @@ FIXES: Final = {
     "CKV2_AWS_40": "name the IAM actions instead of iam:*",
     "CKV2_AWS_56": "do not attach IAMFullAccess",
 }
-_ELSE: Final = (
-    "change the resource, or accept the finding with reason, owner and expiry in the environment file"
-)
+_ELSE: Final = "change the resource, or accept the finding with reason, owner and expiry in the environment file"
 
 
 @dataclass(frozen=True)
@@ -183,9 +181,7 @@ class _FailClosedRegistry:
         self._checkov.cache.clear()
         results = {}
         for check in self._registry.get_checks(kind):
-            if not runner_filter.should_run_check(
-                check, report_type=report_type, file_origin_paths=[scanned_file]
-            ):
+            if not runner_filter.should_run_check(check, report_type=report_type, file_origin_paths=[scanned_file]):
                 raise _untrusted(f"checkov left out {check.id}")
             check.graph = self.graph
             try:
@@ -197,9 +193,7 @@ class _FailClosedRegistry:
                     skip_info={},
                 )
             except Exception as error:
-                raise _untrusted(
-                    f"the check {check.id} crashed on {address}: {type(error).__name__}"
-                ) from error
+                raise _untrusted(f"the check {check.id} crashed on {address}: {type(error).__name__}") from error
             looked.add(check.id)
             if result["result"] == self._checkov.results.UNKNOWN and kind.startswith("aws_iam_"):
                 self._watch.undecided.append((check.id, check.name, address))
@@ -266,9 +260,7 @@ def _result(report: Any, watch: _Watch, version: str) -> CheckovReport:  # noqa:
         for record in report.failed_checks
     ]
     findings += [
-        Finding(
-            check, name, address, "checkov could not decide it", "write the policy so that it can be read"
-        )
+        Finding(check, name, address, "checkov could not decide it", "write the policy so that it can be read")
         for check, name, address in watch.undecided
     ]
     graph = {record.check_id for record in (*report.passed_checks, *report.failed_checks)}
@@ -301,7 +293,10 @@ def _on_its_own() -> Iterator[None]:
     hidden = {name: os.environ.pop(name) for name in list(os.environ) if _SETTINGS.fullmatch(name)}
     root, silence = logging.getLogger(), logging.NullHandler()
     root.addFilter(_not_checkov)
-    logging.getLogger("checkov").propagate = False
+    own = logging.getLogger("checkov")
+    own.propagate = False
+    if not own.handlers:
+        own.addHandler(logging.NullHandler())
     # Without any handler, its first `logging.debug` would set up the root logger.
     root.addHandler(silence)
     try:
@@ -319,7 +314,7 @@ def _not_checkov(record: logging.LogRecord) -> bool:
 @contextmanager
 def _without_colorama() -> Iterator[None]:
     """Keep the import from wrapping standard output, which would strip or add colours in what others print."""
-    import colorama
+    import colorama  # type: ignore[import-untyped]
 
     original = colorama.init
     colorama.init = lambda *_args, **_options: None

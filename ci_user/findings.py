@@ -94,7 +94,8 @@ class Verdict:
             )
         for acceptance in self.expiring_soon:
             lines.append(
-                f"soon over: {', '.join(acceptance.check)} on {acceptance.resource} is accepted until {acceptance.expires}"
+                f"soon over: {', '.join(acceptance.check)} on {acceptance.resource} "
+                f"is accepted until {acceptance.expires}"
             )
         return tuple(lines)
 
@@ -120,9 +121,7 @@ def judge(
         passed: How many checks passed, for the report.
         destroying: Leave unused acceptances alone: what they are for is about to go.
     """
-    open_entries = [
-        (id_, acceptance) for acceptance in acceptances for id_ in dict.fromkeys(acceptance.check)
-    ]
+    open_entries = [(id_, acceptance) for acceptance in acceptances for id_ in dict.fromkeys(acceptance.check)]
     valid: dict[tuple[str, str], Acceptance] = {}
     lapsed: dict[tuple[str, str], Acceptance] = {}
     for id_, acceptance in open_entries:
@@ -154,9 +153,7 @@ def judge(
         expired=tuple(acceptance for acceptance in acceptances if _is_over(acceptance, today)),
         unused=tuple(_distinct(unused)),
         passed=passed,
-        expiring_soon=tuple(
-            one for one in used if isinstance(one.expires, date) and one.expires - today <= SOON
-        ),
+        expiring_soon=tuple(one for one in used if isinstance(one.expires, date) and one.expires - today <= SOON),
     )
 
 

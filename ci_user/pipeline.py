@@ -172,7 +172,7 @@ def deploy(
             lease.check()
             seconds = dict(planned.seconds)
             if planned.changes:
-                seconds["apply"] = _timed(lambda: _apply(run, terraform, planned))
+                seconds["apply"] = _apply(run, terraform, planned)
             began = time.monotonic()
             kept = keeper.keep()
             seconds["key"] = time.monotonic() - began
@@ -328,7 +328,7 @@ def _plan(
     changes = iam_changes(content) if content is not None and not content.is_empty else ()
     return Planned(
         file=file,
-        digest=_digest(run, file),
+        digest=_digest_of(run.loaded, file),
         plan=content,
         changes=changes,
         drift=drift,
@@ -390,13 +390,6 @@ def _subject(run: Run, terraform: Terraform) -> approval.Subject:
     )
 
 
-def _digest(run: Run, file: Path) -> str:
-    about = approval.subject(
-        run.environment, run.loaded.root, tfvars=run.loaded.tfvars.digest, state=None, terraform=""
-    )
-    return hashlib.sha256(f"{digest_of_file(file)}{about}".encode()).hexdigest()
-
-
 def _unchanged_since(run: Run, planned: Planned) -> None:
     """See that what was planned, scanned and confirmed is still what would be applied: read everything again."""
     again = load(run.environment.name, run.loaded.root)
@@ -415,14 +408,10 @@ def _digest_of(loaded: Loaded, file: Path) -> str:
     return hashlib.sha256(f"{digest_of_file(file)}{about}".encode()).hexdigest()
 
 
-def _apply(run: Run, terraform: Terraform, planned: Planned) -> None:
+def _apply(run: Run, terraform: Terraform, planned: Planned) -> float:
+    began = time.monotonic()
     with run.console.step("applying the plan"):
         terraform.apply(planned.file)
-
-
-def _timed(work: object) -> float:
-    began = time.monotonic()
-    work()  # type: ignore[operator]
     return time.monotonic() - began
 
 
@@ -435,8 +424,10 @@ def _show(console: Console, planned: Planned) -> None:
         console.line("  ! AWS quarantined this user because a key leaked: docs/runbooks.md#quarantine")
     if planned.around.key_work:
         console.line(f"  + {planned.around.key_work}")
+    # A deploy that has nothing to do is quiet; the reports and --verbose have the reasons all the same.
+    say = console.line if planned.pending or not planned.verdict.clean else console.detail
     for text in planned.verdict.lines():
-        console.line(f"  {text}")
+        say(f"  {text}")
 
 
 def _refuse_findings(planned: Planned) -> None:

@@ -59,16 +59,12 @@ def parse(document: Mapping[str, Any]) -> Plan:
         resources=resources,
         data=tuple(
             resource
-            for resource in _resources(
-                _optional(prior_values, "root_module", dict, "prior_state") or {}, None, 0
-            )
+            for resource in _resources(_optional(prior_values, "root_module", dict, "prior_state") or {}, None, 0)
             if resource.mode == "data"
         ),
         changes=_changes(document, "resource_changes"),
         drift=_changes(document, "resource_drift"),
-        outputs=tuple(
-            _output(*item) for item in (_optional(document, "output_changes", dict, "") or {}).items()
-        ),
+        outputs=tuple(_output(*item) for item in (_optional(document, "output_changes", dict, "") or {}).items()),
     )
 
 
@@ -205,5 +201,5 @@ class _Everything(Mapping[str, Any]):
     def __len__(self) -> int:
         return 0
 
-    def get(self, key: str, default: Any = None) -> Any:  # noqa: ANN401 - a mapping's signature
+    def get(self, _key: str, _default: Any = None, /) -> Any:  # noqa: ANN401 - a mapping's signature
         return True

@@ -61,11 +61,7 @@ def _user(change: Change) -> Iterator[str]:
     name = _name(change)
     if change.kind == "create":
         boundary = _value(change, "permissions_boundary")
-        yield (
-            f"+ user {name} is created, with the boundary {boundary}"
-            if boundary
-            else f"+ user {name} is created"
-        )
+        yield (f"+ user {name} is created, with the boundary {boundary}" if boundary else f"+ user {name} is created")
         return
     old, new = _text(change.before, "permissions_boundary"), _value(change, "permissions_boundary")
     if change.kind in ("update", "replace") and old != new:
@@ -83,7 +79,8 @@ def _group(change: Change) -> Iterator[str]:
 def _attachment(holder: str) -> Callable[[Change], Iterator[str]]:
     def describe(change: Change) -> Iterator[str]:
         if change.before is not None and change.kind != "forget":
-            yield f"- policy {_short(_text(change.before, 'policy_arn'))} is detached from {holder} {_text(change.before, holder)}"
+            arn, target = _text(change.before, "policy_arn"), _text(change.before, holder)
+            yield f"- policy {_short(arn)} is detached from {holder} {target}"
         if change.after is not None:
             arn, target = _value(change, "policy_arn"), _value(change, holder)
             yield f"+ policy {_short(arn)} is attached to {holder} {target}"
@@ -91,9 +88,7 @@ def _attachment(holder: str) -> Callable[[Change], Iterator[str]]:
     return describe
 
 
-def _exclusive(
-    holder: str, attribute: str, noun: str, gone: str, come: str
-) -> Callable[[Change], Iterator[str]]:
+def _exclusive(holder: str, attribute: str, noun: str, gone: str, come: str) -> Callable[[Change], Iterator[str]]:
     def describe(change: Change) -> Iterator[str]:
         # Made or deleted, such a resource changes nothing in AWS by itself: it only tells what else may be there.
         if change.before is None or change.after is None:
@@ -135,9 +130,7 @@ def _rest(change: Change, subject: str, *told: str) -> Iterator[str]:
     changed = sorted(
         key
         for key in {*before, *after}
-        if key not in _UNTOLD
-        and key not in told
-        and (before.get(key) != after.get(key) or change.unknown(key))
+        if key not in _UNTOLD and key not in told and (before.get(key) != after.get(key) or change.unknown(key))
     )
     if changed:
         yield f"~ {subject} changes: {', '.join(changed)}"

@@ -1,8 +1,8 @@
 """A plan's JSON without its sensitive values.
 
 Terraform prints sensitive values in clear text and marks them in masks beside them
-(https://developer.hashicorp.com/terraform/internals/json-format). Whatever is marked, and whatever lacks the mask that it
-should have, is replaced. Nothing is guessed from how a value looks.
+(https://developer.hashicorp.com/terraform/internals/json-format). Whatever is marked, and whatever lacks the mask that
+it should have, is replaced. Nothing is guessed from how a value looks.
 """
 
 from __future__ import annotations
@@ -58,9 +58,7 @@ def redact(document: Mapping[str, Any]) -> dict[str, Any]:
             if key == "configuration":
                 redacted[key] = _configuration(part)
             elif key == "variables":
-                redacted[key] = _variables(
-                    part, _mapping(_mapping(configuration.get("root_module")).get("variables"))
-                )
+                redacted[key] = _variables(part, _mapping(_mapping(configuration.get("root_module")).get("variables")))
             elif key in _KEPT:
                 redacted[key] = _walk(part)
         return redacted
@@ -83,9 +81,7 @@ def masked(value: Any, mask: Any) -> Any:  # noqa: ANN401 - any JSON value
     if isinstance(mask, list) and isinstance(value, list):
         # Beyond a mask that is too short, nobody says what is sensitive.
         beyond = _marks(mask)
-        return [
-            masked(part, mask[index] if index < len(mask) else beyond) for index, part in enumerate(value)
-        ]
+        return [masked(part, mask[index] if index < len(mask) else beyond) for index, part in enumerate(value)]
     return SENSITIVE if _marks(mask) else _copy(value)
 
 

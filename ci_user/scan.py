@@ -88,7 +88,7 @@ class Scanner:
         if not destroying:
             _require_identity(plan, context)
         findings, passed, run = _own(plan, context)
-        managed = _addresses(plan.managed)
+        managed = _addresses(plan.managed) - _forgotten(plan)
         data = _addresses(resource for resource in plan.resources if resource.mode == "data")
         with self._lock:
             file = workdir / _FILE
@@ -118,14 +118,18 @@ def _require_whole(plan: Plan) -> None:
     if plan.errored or not plan.complete:
         raise _refused("the plan is errored or not complete", "a plan that Terraform finished")
     expected = {change.address for change in plan.changes if change.mode == "managed" and _stays(change)}
-    forgotten = {change.address for change in plan.changes if change.kind == "forget"}
-    planned = _addresses(plan.managed) - forgotten
+    planned = _addresses(plan.managed) - _forgotten(plan)
     if planned != expected:
         listed = ", ".join(sorted(planned ^ expected)[:5])
         raise _refused(
             f"planned values and changes do not speak of the same resources: {plain(listed)}",
             "each resource in both, as Terraform writes it",
         )
+
+
+def _forgotten(plan: Plan) -> frozenset[str]:
+    # Terraform lists them among what will be, without values: https://github.com/hashicorp/terraform/issues/38641
+    return frozenset(change.address for change in plan.changes if change.kind == "forget")
 
 
 def _stays(change: Change) -> bool:
@@ -141,9 +145,7 @@ def _require_identity(plan: Plan, context: CheckContext) -> None:
     for words, (kind, name) in wanted.items():
         found = [r for r in plan.managed if r.type == kind and r.values.get("name") == name]
         if len(found) != 1:
-            raise _refused(
-                f"{words} is {len(found)} times in the plan", f"one {kind} with the name {plain(name)}"
-            )
+            raise _refused(f"{words} is {len(found)} times in the plan", f"one {kind} with the name {plain(name)}")
 
 
 def _own(plan: Plan, context: CheckContext) -> tuple[list[Finding], int, set[str]]:

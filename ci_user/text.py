@@ -11,8 +11,8 @@ _INVISIBLE: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 def plain(text: object, limit: int | None = None) -> str:
     """Return `text` on one line, each character that could steer a terminal or hide something written out as an escape.
 
-    ESC becomes ``\\x1b``, a line break ``\\n``, a bidirectional override ``\\u202e``: seen, but without effect. Markup of
-    other outputs (Rich, Markdown, XML) is for their renderers to escape.
+    ESC becomes ``\\x1b``, a line break ``\\n``, a bidirectional override ``\\u202e``: seen, but without effect. Markup
+    of other outputs (Rich, Markdown, XML) is for their renderers to escape.
 
     Args:
         text: Anything; ``str()`` of it is taken.

@@ -13,6 +13,8 @@ from typing import Any
 
 import yaml
 
+from tests.proxy import Proxy
+
 ROOT = Path(__file__).resolve().parent.parent
 
 # What an environment of the tests says; `changes` of the tests go on top.
@@ -52,6 +54,18 @@ class Project:
 
     root: Path
     environ: dict[str, str] = field(default_factory=dict)
+    base: dict[str, Any] = field(default_factory=dict)
+    _proxy: Proxy | None = None
+
+    @property
+    def proxy(self) -> Proxy:
+        """The proxy in front of the embedded AWS."""
+        assert self._proxy is not None
+        return self._proxy
+
+    @proxy.setter
+    def proxy(self, proxy: Proxy) -> None:
+        self._proxy = proxy
 
     @classmethod
     def copied_to(cls, root: Path) -> Project:
@@ -66,7 +80,8 @@ class Project:
         home.mkdir()
         return cls(root, {"PATH": os.environ["PATH"], "HOME": str(home), "LANG": "C.UTF-8"})
 
-    def accept(self, *checks: str, address: str, expires: str = "2027-06-30") -> dict[str, Any]:
+    @staticmethod
+    def accept(*checks: str, address: str, expires: str = "2027-06-30") -> dict[str, Any]:
         """Return an entry of accepted_findings."""
         return {
             "check": list(checks),
@@ -78,7 +93,7 @@ class Project:
 
     def write(self, name: str = "testing", **changes: Any) -> Path:
         """Write an environment file; a key set to None is left out."""
-        content = {key: value for key, value in {**BASE, **changes}.items() if value is not None}
+        content = {key: value for key, value in {**BASE, **self.base, **changes}.items() if value is not None}
         path = self.root / "environments" / f"{name}.yaml"
         path.write_text(yaml.safe_dump(content, sort_keys=False))
         return path

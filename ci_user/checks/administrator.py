@@ -69,8 +69,8 @@ def _by_name(arns: Iterable[str]) -> str | None:
 
 
 def _by_effect(found: Iterable[Statement], context: CheckContext) -> str | None:
-    # Denies and conditions do not count: what is left after them is for the escalation analysis to say, and a policy that
-    # allows everything first is not what a pipeline needs.
+    # Denies and conditions do not count: a policy that allows everything first and then takes some of it away is not
+    # what a pipeline needs.
     allowing = [statement for statement in found if statement.allows]
     # Who is allowed an action that no service has was allowed everything, but for a list of exceptions.
     anything = f"arn:{context.partition}:{_NOBODY}:{_NOBODY}:{context.account_id}:{_NOBODY}/{_NOBODY}"

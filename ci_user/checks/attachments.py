@@ -31,7 +31,7 @@ def attached_arns(resource: Resource) -> tuple[str, ...] | None:
     attribute = ARN_ATTRIBUTES[resource.type]
     value = resource.values.get(attribute)
     if attribute == "policy_arn":
-        return (value,) if _is_arn(value) else None
+        value = [value]
     if not isinstance(value, list) or not all(_is_arn(item) for item in value):
         return None
     return tuple(value)
@@ -56,9 +56,7 @@ def is_boundary(policy: Resource, context: CheckContext) -> bool:
 def is_attached(policy: Resource, plan: Plan, context: CheckContext) -> bool:
     """Tell whether any resource of the plan attaches a managed policy, so that it grants something."""
     arn = policy_arn(policy, context)
-    return any(
-        arn in (attached_arns(resource) or ()) for resource in plan.managed if resource.type in ARN_ATTRIBUTES
-    )
+    return any(arn in (attached_arns(resource) or ()) for resource in plan.managed if resource.type in ARN_ATTRIBUTES)
 
 
 def _is_arn(value: object) -> bool:

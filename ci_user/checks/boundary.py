@@ -38,9 +38,7 @@ def _of_user(user: Resource, plan: Plan, context: CheckContext) -> str | None:
     if found != context.boundary_arn:
         return f"the user's boundary is {found}, not {context.boundary_arn}"
     holders = [
-        policy
-        for policy in plan.managed
-        if policy.type == "aws_iam_policy" and policy_arn(policy, context) == found
+        policy for policy in plan.managed if policy.type == "aws_iam_policy" and policy_arn(policy, context) == found
     ]
     if len(holders) != 1:
         return f"{len(holders)} policies of the plan make {found}, where one must"

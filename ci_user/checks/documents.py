@@ -30,9 +30,7 @@ class Statement:
 
     def covers(self, action: str, resource: str) -> bool:
         """Tell whether the statement speaks of an action on a resource; conditions do not narrow it."""
-        return _side(self.actions, self.not_actions, action) and _side(
-            self.resources, self.not_resources, resource
-        )
+        return _side(self.actions, self.not_actions, action) and _side(self.resources, self.not_resources, resource)
 
 
 def statements(document: str) -> tuple[Statement, ...]:
@@ -78,7 +76,7 @@ def same(one: str, other: str) -> bool:
 
 
 def matches(pattern: str, text: str) -> bool:
-    """Tell whether a pattern with ``*`` and ``?`` matches a text, in time proportional to the product of their lengths."""
+    """Tell whether a pattern with ``*`` and ``?`` matches, in time proportional to the product of the lengths."""
     at = star = mark = 0
     seen_star = False
     for_pattern = len(pattern)
@@ -151,8 +149,8 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _canonical(document: Mapping[str, Any]) -> str:
-    # Terraform keeps the state's spelling of a document when AWS takes both for equal, so order must not matter where it
-    # means nothing.
+    # Terraform keeps the state's spelling of a document when AWS takes both for equal, so order must not matter where
+    # it means nothing.
     content = {key: value for key, value in document.items() if key != "Statement"}
     entries = document.get("Statement", [])
     entries = [entries] if isinstance(entries, dict) else entries
@@ -168,9 +166,7 @@ def _ordered(entry: object) -> object:
     condition = ordered.get("Condition")
     if isinstance(condition, dict):
         ordered["Condition"] = {
-            operator: {key: _as_set(value) for key, value in block.items()}
-            if isinstance(block, dict)
-            else block
+            operator: {key: _as_set(value) for key, value in block.items()} if isinstance(block, dict) else block
             for operator, block in condition.items()
         }
     return ordered

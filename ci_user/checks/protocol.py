@@ -48,8 +48,8 @@ class CheckContext:
 class Check(Protocol):
     """One thing to look for.
 
-    ``id`` is what an acceptance names, ``resource_types`` are the types that it looks at (managed, and data sources of the
-    same name), ``never_acceptable`` says that nobody may accept a finding of it, ``fix`` what to change.
+    ``id`` is what an acceptance names, ``resource_types`` are the types that it looks at (managed, and data sources of
+    the same name), ``never_acceptable`` says that nobody may accept a finding of it, ``fix`` what to change.
     """
 
     id: str
@@ -59,5 +59,5 @@ class Check(Protocol):
     fix: str
 
     def evaluate(self, resource: Resource, plan: Plan, context: CheckContext) -> str | None:
-        """Return what is wrong with the resource, or None. It is called for each resource of the types, and no other."""
+        """Return what is wrong with the resource, or None; called for each resource of the types, and no other."""
         ...

@@ -10,7 +10,7 @@ from ci_user.plan_model import Plan, Resource
 _REFUSED: Final = {
     "aws_iam_user_policy": "it is an inline policy on a user",
     "aws_iam_user_policy_attachment": "it attaches a policy to a user",
-    "aws_iam_policy_attachment": "it attaches a policy to users, groups and roles at once, and detaches it from all others",
+    "aws_iam_policy_attachment": "it attaches a policy to users, groups and roles, and detaches it from all others",
     "aws_iam_group_policy": "it is an inline policy on a group",
 }
 _MUST_BE_EMPTY: Final = {

@@ -121,7 +121,11 @@ class DeployReport:
     def lines(self) -> Sequence[str]:
         """Return the report for a person."""
         if not self.changed:
-            return [f"{self.environment}: nothing to do ({self.key_id} is in place)"]
+            accepted = len(self.verdict.accepted)
+            return [
+                f"{self.environment}: nothing to do ({self.key_id} is in place; "
+                f"{self.verdict.passed} checks passed, {accepted} findings accepted)"
+            ]
         lines = [f"{self.environment}: deployed in {self.seconds['total']:.1f} s"]
         lines.append(f"  user  {self.user_arn}")
         lines.append(f"  key   {self.key_id}{' (new)' if self.key_made else ''}")
