@@ -48,17 +48,13 @@ def _latest(today: date) -> str:
         return date.max.isoformat()
 
 
-_CheckId = Annotated[
-    str, matching(r"(?=.{3,64}\Z)[A-Z][A-Z0-9]*(_[A-Z0-9]+)+", "a check's id such as CKV_AWS_273")
-]
+_CheckId = Annotated[str, matching(r"(?=.{3,64}\Z)[A-Z][A-Z0-9]*(_[A-Z0-9]+)+", "a check's id such as CKV_AWS_273")]
 _Checks = Annotated[
     tuple[_CheckId, ...],
     BeforeValidator(_one_or_many),
     Strict(False),
     Field(min_length=1),
-    WithJsonSchema(
-        {"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
-    ),
+    WithJsonSchema({"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}),
 ]
 _ADDRESS: Final = r'((module|data)\.)?[A-Za-z_][A-Za-z0-9_-]*(\[("[^"\\\n]{1,128}"|[0-9]{1,6})\])?'
 
@@ -74,9 +70,9 @@ class AcceptedFinding(Model):
             'the address of one resource in the plan, such as module.ci_policy["sample"].aws_iam_policy.this',
         ),
     ] = Field(description="The resource's address in the plan.")
-    reason: Annotated[
-        str, matching(r"(?s)(?=.{10,1000}\Z)\s*(\S.*)", "a reason of 10 to 1000 characters")
-    ] = Field(description="Why it may stay: what makes it harmless here, or what it would break to mend it.")
+    reason: Annotated[str, matching(r"(?s)(?=.{10,1000}\Z)\s*(\S.*)", "a reason of 10 to 1000 characters")] = Field(
+        description="Why it may stay: what makes it harmless here, or what it would break to mend it."
+    )
     owner: Annotated[str, matching(r"(?=.{1,128}\Z)\S.*", "who answers for it, 1 to 128 characters")] = Field(
         description="Who answers for it: a team or a person."
     )

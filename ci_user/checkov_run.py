@@ -5,7 +5,7 @@ What checkov 3.3.30 does by itself, and what is done about it here:
 - A check that raises is logged and vanishes from the report, one on the graph vanishes without a word: here either
   stops the scan.
 - Its analysis of policies is cached by file name, type and *name*, so that of two policies called ``this`` the second
-  gets the first one's verdict, also in the next scan of the process: here the cache is emptied before each resource.
+  gets the first one's verdict, also in the next scan of the process: here the content is part of the name.
 - A policy that this analysis cannot read passes as unknown: here that is a failed finding.
 - A missing, empty or cut off file, another format or another ending give an empty report: here the resources that it
   counted are compared with those of the plan.
@@ -16,6 +16,8 @@ What checkov 3.3.30 does by itself, and what is done about it here:
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import os
 import re
@@ -36,6 +38,7 @@ _SETTINGS: Final = re.compile(
     r"|HCL_PARSE_TIMEOUT_SEC|REQUEST_MAX_TRIES|SLEEP_BETWEEN_REQUEST_TRIES|RUN_IN_DOCKER|RUN_SECRETS_MULTIPROCESS"
     r"|WORKDIR|ANSI_COLORS_DISABLED|ENABLE_DOTNET_CPM|JAVA_FULL_DT"
 )
+_MOST_CACHED: Final = 200
 _FILE_INCLUDE: Final = re.compile(r'"\$\{file\(')
 
 FIXES: Final = {
@@ -149,7 +152,8 @@ def run(file: Path, managed: frozenset[str], data: frozenset[str]) -> CheckovRep
             # Whatever checkov raises, it has not looked at everything.
             raise _untrusted(f"checkov stopped: {type(error).__name__}: {error}") from error
         finally:
-            checkov.cache.clear()
+            if len(checkov.cache) > _MOST_CACHED:
+                checkov.cache.clear()
     _compare(report, file, watch, managed, data)
     return _result(report, watch, checkov.version)
 
@@ -178,7 +182,8 @@ class _FailClosedRegistry:
         kind, name, attributes = self.extract_entity_details(entity)
         address = str(attributes[self._checkov.address])
         looked = self._watch.run[address]
-        self._checkov.cache.clear()
+        content = json.dumps(attributes, sort_keys=True, default=str).encode()
+        unmistakable = f"{name}:{hashlib.sha256(content).hexdigest()}"
         results = {}
         for check in self._registry.get_checks(kind):
             if not runner_filter.should_run_check(check, report_type=report_type, file_origin_paths=[scanned_file]):
@@ -188,7 +193,7 @@ class _FailClosedRegistry:
                 result = check.run(
                     scanned_file=scanned_file,
                     entity_configuration=attributes,
-                    entity_name=name,
+                    entity_name=unmistakable,
                     entity_type=kind,
                     skip_info={},
                 )

@@ -193,9 +193,7 @@ def bootstrap(console: Console, *, env: str, yes: bool) -> Report:
         bucket = opened_run.bucket
         steps = bucket.plan_bootstrap()
         if not steps:
-            return TextReport(
-                (f"{bucket.name} is as it must be; nothing to do",), {"bucket": bucket.name, "steps": []}
-            )
+            return TextReport((f"{bucket.name} is as it must be; nothing to do",), {"bucket": bucket.name, "steps": []})
         if not yes:
             lines = (f"{bucket.name} would be changed:", *(f"  {step}" for step in steps))
             advice = f"`invoke bootstrap --env {name} --yes` does it"

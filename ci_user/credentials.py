@@ -124,7 +124,7 @@ class AwsAccess:
         partition: str,
         endpoint_url: str | None,
         loopback: bool,
-        check: Callable[[], None] | None = None,
+        check: Callable[[Any], None] | None = None,
     ) -> None:
         self.account_id = account_id
         self.region = region
@@ -168,13 +168,13 @@ class AwsAccess:
                 self._clients[key] = client
             return self._clients[key]
 
-    def _before_send(self, **_: object) -> None:
+    def _before_send(self, request: Any, **_: object) -> None:
         # The request is signed by now: a run that was paused between signing and sending is stopped here.
         if self._check is not None:
-            self._check()
+            self._check(request)
 
-    def fenced_by(self, check: Callable[[], None]) -> AwsAccess:
-        """Return the same access, whose every request first calls ``check``, which raises when the lease is lost."""
+    def fenced_by(self, check: Callable[[Any], None]) -> AwsAccess:
+        """Return the same access, whose every signed request first goes to ``check``, which raises when the lease is lost."""
         return AwsAccess(
             self._session,
             account_id=self.account_id,
@@ -356,9 +356,7 @@ def resolve(
     """
     if environment.sandbox:
         if endpoint_url is None or sandbox_credentials is None:
-            raise CredentialsError(
-                "the sandbox is not running", do="run `invoke sandbox.up`", runbook="sandbox"
-            )
+            raise CredentialsError("the sandbox is not running", do="run `invoke sandbox.up`", runbook="sandbox")
         endpoint = endpoint_url
         session = _refreshing_session(_isolated_session(), sandbox_credentials)
 
@@ -405,15 +403,11 @@ def _refuse_foreign_endpoints(environment: Environment, environ: Mapping[str, st
     for name in sorted(environ):
         if not name.startswith("AWS_ENDPOINT_URL") or not environ[name]:
             continue
-        if environment.endpoint_url is None or environ[name].rstrip("/") != environment.endpoint_url.rstrip(
-            "/"
-        ):
+        if environment.endpoint_url is None or environ[name].rstrip("/") != environment.endpoint_url.rstrip("/"):
             raise CredentialsError(
                 f"{name} is set to {plain(environ[name])}, which {environment.name}'s file does not name",
                 where=f"environments/{environment.name}.yaml: endpoint_url",
-                expected="AWS's own endpoints"
-                if environment.endpoint_url is None
-                else environment.endpoint_url,
+                expected="AWS's own endpoints" if environment.endpoint_url is None else environment.endpoint_url,
                 do=f"`unset {name}` (`invoke sandbox.env` sets it), or name it in the file if it is meant",
                 runbook="endpoint",
             )
@@ -474,9 +468,7 @@ def _session_for(access: Access | None, environment: Environment) -> Session:
         raise CredentialsError(
             "no AWS credentials were found",
             where=where,
-            expected=f"profile {profile!r}"
-            if profile
-            else "AWS_PROFILE, AWS_ACCESS_KEY_ID or a login of your CI",
+            expected=f"profile {profile!r}" if profile else "AWS_PROFILE, AWS_ACCESS_KEY_ID or a login of your CI",
             do="log in (`aws sso login --profile ...`) or set AWS_PROFILE, then run the same command again",
             runbook="credentials",
         )

@@ -79,9 +79,7 @@ class Environment(Model):
     version: Annotated[int, Field(ge=1, le=VERSION, json_schema_extra={"const": VERSION})] = Field(
         description="The version of this file's format: 1."
     )
-    application: ApplicationName = Field(
-        description="The application; with the environment it starts every name."
-    )
+    application: ApplicationName = Field(description="The application; with the environment it starts every name.")
     partition: Partition = Field(default="aws", description="aws, aws-us-gov or aws-cn; must fit the region.")
     account_id: AccountId = Field(description="The account, in quotes; credentials of any other are refused.")
     region: Region = Field(description="The region that the pipeline deploys to.")
@@ -104,9 +102,7 @@ class Environment(Model):
     ] = Field(description="Where the access key goes; at least one place that another machine can read back.")
     tags: Tags = Field(default={}, description="Tags on everything that is made, at most 40.")
     lock: Lock = Field(default=Lock(), description="The lease that keeps two runs apart.")
-    verification: Verification = Field(
-        default=Verification(), description="When a new key counts as working."
-    )
+    verification: Verification = Field(default=Verification(), description="When a new key counts as working.")
     timeout: Annotated[Duration, between(timedelta(seconds=10), timedelta(hours=6))] = Field(
         default=timedelta(minutes=15),
         description="The longest that one Terraform command may take, 10s to 6h.",
@@ -157,18 +153,14 @@ class Environment(Model):
         filled = {"region": info.data.get("region", ""), "account_id": info.data.get("account_id", "")}
         if "application" in info.data and "name" in info.data:
             filled["key"] = f"{info.data['application']}/{info.data['name']}/terraform.tfstate"
-        value = value.model_copy(
-            update={key: text for key, text in filled.items() if not getattr(value, key)}
-        )
+        value = value.model_copy(update={key: text for key, text in filled.items() if not getattr(value, key)})
         if value.kms_key is not None and value.region and value.kms_key.split(":")[3] != value.region:
             refuse([(("kms_key",), f"a key in the bucket's region {value.region}", value.kms_key)])
         return value
 
     @field_validator("secrets")
     @classmethod
-    def _secrets_fit(
-        cls, value: tuple[BackendSettings, ...], info: ValidationInfo
-    ) -> tuple[BackendSettings, ...]:
+    def _secrets_fit(cls, value: tuple[BackendSettings, ...], info: ValidationInfo) -> tuple[BackendSettings, ...]:
         problems: list[Problem] = []
         for index, item in enumerate(value):
             key, region = (
@@ -178,8 +170,7 @@ class Environment(Model):
             if key and region and key.split(":")[3] != region:
                 problems.append(((index, "kms_key"), f"a key in the secret's region {region}", key))
             problems += [
-                ((index, *place), text, found)
-                for place, text, found in misfits(item, info.data.get("partition"))
+                ((index, *place), text, found) for place, text, found in misfits(item, info.data.get("partition"))
             ]
             if info.data.get("protected") and not item.allowed_in_protected:
                 problems.append(
@@ -191,17 +182,13 @@ class Environment(Model):
                 )
         if not any(item.readable for item in value):
             names = [item.backend for item in value]
-            problems.append(
-                ((), "at least one backend that can be read back, such as aws-secrets-manager", names)
-            )
+            problems.append(((), "at least one backend that can be read back, such as aws-secrets-manager", names))
         refuse(problems)
         return value
 
     @field_validator("accepted_findings")
     @classmethod
-    def _acceptable(
-        cls, value: tuple[AcceptedFinding, ...], info: ValidationInfo
-    ) -> tuple[AcceptedFinding, ...]:
+    def _acceptable(cls, value: tuple[AcceptedFinding, ...], info: ValidationInfo) -> tuple[AcceptedFinding, ...]:
         problems: list[Problem] = []
         seen: set[tuple[str, str]] = set()
         for index, item in enumerate(value):

@@ -103,9 +103,7 @@ ApplicationName = Annotated[
         rf"(?=.{{1,{naming.APPLICATION_LENGTH}}}\Z){naming.NAME_PATTERN}",
         f"lower case letters, digits and hyphens, at most {naming.APPLICATION_LENGTH} characters",
     ),
-    WithJsonSchema(
-        {"type": "string", "pattern": f"^{naming.NAME_PATTERN}$", "maxLength": naming.APPLICATION_LENGTH}
-    ),
+    WithJsonSchema({"type": "string", "pattern": f"^{naming.NAME_PATTERN}$", "maxLength": naming.APPLICATION_LENGTH}),
 ]
 EnvironmentName = Annotated[
     str,
@@ -120,9 +118,7 @@ PolicyChoice = Annotated[
         rf"(?=.{{1,{naming.POLICY_LENGTH}}}\Z){naming.NAME_PATTERN}",
         "the name of a policy in terraform/policies",
     ),
-    WithJsonSchema(
-        {"type": "string", "pattern": f"^{naming.NAME_PATTERN}$", "maxLength": naming.POLICY_LENGTH}
-    ),
+    WithJsonSchema({"type": "string", "pattern": f"^{naming.NAME_PATTERN}$", "maxLength": naming.POLICY_LENGTH}),
 ]
 
 
@@ -160,9 +156,7 @@ def _bucket(value: str) -> str:
         and not value.endswith(("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3"))
     )
     if not legal:
-        raise expected(
-            "a bucket name: 3 to 63 lower case letters, digits, hyphens and dots, as S3's naming rules say"
-        )
+        raise expected("a bucket name: 3 to 63 lower case letters, digits, hyphens and dots, as S3's naming rules say")
     return value
 
 
@@ -178,9 +172,7 @@ def _object_key(value: str) -> str:
         or parts[-1].endswith((".tflock", ".pending"))
         or parts[-1] == "lease.json"
     ):
-        raise expected(
-            "the state object's key, FOLDER/NAME.tfstate, in a folder of its own: the lease lies next to it"
-        )
+        raise expected("the state object's key, FOLDER/NAME.tfstate, in a folder of its own: the lease lies next to it")
     return value
 
 
@@ -222,14 +214,7 @@ def inside(root: Path, text: str) -> Path:
     path = PurePosixPath(text)
     if not text.isprintable():
         raise ValueError("a path of printable characters")
-    if (
-        not text
-        or path.is_absolute()
-        or ".." in path.parts
-        or "\\" in text
-        or text.startswith("~")
-        or not path.parts
-    ):
+    if not text or path.is_absolute() or ".." in path.parts or "\\" in text or text.startswith("~") or not path.parts:
         raise ValueError("a path inside the repository, relative to its root, without ..")
     top = root.resolve()
     try:
@@ -250,7 +235,5 @@ def _repository_path(value: str, info: ValidationInfo) -> str:
     return value
 
 
-RepositoryPath = Annotated[
-    str, AfterValidator(_repository_path), WithJsonSchema({"type": "string", "minLength": 1})
-]
+RepositoryPath = Annotated[str, AfterValidator(_repository_path), WithJsonSchema({"type": "string", "minLength": 1})]
 """A path relative to the repository's root, which validation's context names; `inside` makes it absolute."""

@@ -91,9 +91,7 @@ def check_name(name: str, known: tuple[str, ...] | Mapping[str, object]) -> None
             f"there is no environment {shown(name)}",
             where="--env",
             expected=f"one of: {listed}",
-            do=f"did you mean {close[0]}?"
-            if close
-            else f"`invoke new --env {name}` writes {FOLDER}/{name}.yaml",
+            do=f"did you mean {close[0]}?" if close else f"`invoke new --env {name}` writes {FOLDER}/{name}.yaml",
         )
 
 

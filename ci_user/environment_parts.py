@@ -32,17 +32,17 @@ class Role(Model):
     external_id: (
         Annotated[str, matching(r"[A-Za-z0-9_+=,.@:/-]{2,1224}", "2 to 1224 of A-Z a-z 0-9 _+=,.@:/-")] | None
     ) = Field(default=None, description="What the role's trust policy asks for as sts:ExternalId.")
-    session_name: Annotated[str, matching(r"[A-Za-z0-9_+=,.@-]{2,64}", "2 to 64 of A-Z a-z 0-9 _+=,.@-")] = (
-        Field(default="ci-user", description="How the session is called in CloudTrail.")
+    session_name: Annotated[str, matching(r"[A-Za-z0-9_+=,.@-]{2,64}", "2 to 64 of A-Z a-z 0-9 _+=,.@-")] = Field(
+        default="ci-user", description="How the session is called in CloudTrail."
     )
 
 
 class Access(Model):
     """How to get somewhere: a named profile, a role to assume, or both; neither means ambient credentials."""
 
-    profile: (
-        Annotated[str, matching(r"[A-Za-z0-9_+=,.@:/ -]{1,128}", "the name of an AWS profile")] | None
-    ) = Field(default=None, description="A profile of the AWS configuration.")
+    profile: Annotated[str, matching(r"[A-Za-z0-9_+=,.@:/ -]{1,128}", "the name of an AWS profile")] | None = Field(
+        default=None, description="A profile of the AWS configuration."
+    )
     role: Role | None = Field(default=None, description="A role to assume.")
 
 
@@ -54,18 +54,14 @@ class State(Model):
         default="", description="The state object's key; APPLICATION/NAME/terraform.tfstate when left out."
     )
     region: Region = Field(default="", description="The bucket's region; the environment's when left out.")
-    account_id: AccountId = Field(
-        default="", description="The bucket's account; the environment's when left out."
-    )
+    account_id: AccountId = Field(default="", description="The bucket's account; the environment's when left out.")
     kms_key: KmsKeyArn | None = Field(
         default=None, description="The KMS key that encrypts state and lease; S3's own key when left out."
     )
     use_lockfile: Annotated[bool, Field(json_schema_extra={"const": True})] = Field(
         default=True, description="Terraform's own lock, next to the state. Only true is accepted."
     )
-    access: Access | None = Field(
-        default=None, description="How to get to the bucket, if not as to the rest."
-    )
+    access: Access | None = Field(default=None, description="How to get to the bucket, if not as to the rest.")
 
     @field_validator("use_lockfile")
     @classmethod
@@ -126,9 +122,7 @@ def _tags(value: dict[str, str]) -> dict[str, str]:
         elif key.lower().startswith("aws:"):
             problems.append(((key,), "a tag's key without aws: in front, which is AWS's own", key))
         elif key.lower().startswith(naming.TAG_PREFIX):
-            problems.append(
-                ((key,), f"a tag's key without {naming.TAG_PREFIX} in front, which is the tool's own", key)
-            )
+            problems.append(((key,), f"a tag's key without {naming.TAG_PREFIX} in front, which is the tool's own", key))
         elif key.lower() in seen:
             problems.append(((key,), "tag keys that differ in more than upper and lower case", key))
         seen.add(key.lower())

@@ -56,9 +56,7 @@ def explain(error: ValidationError, document: Document) -> list[Problem]:
         if any(place[:length] in document.refused for length in range(1, len(place) + 1)):
             continue
         # A list that lost its bad items is "too short" for no reason of its own.
-        if detail["type"] == "too_short" and any(
-            len(p) > len(place) and p[: len(place)] == place for p in places
-        ):
+        if detail["type"] == "too_short" and any(len(p) > len(place) and p[: len(place)] == place for p in places):
             continue
         problems.append(Problem(document.line(place), spelled(place), _sentence(detail, document)))
     return sorted(set(problems))
@@ -106,9 +104,7 @@ def _found(detail: ErrorDetails, document: Document) -> str:
 
 def _unknown(place: Path, document: Document) -> str:
     model = _model_at(place[:-1], document)
-    known = (
-        sorted(set(model.model_fields) - (NOT_IN_FILES if model is Environment else set())) if model else []
-    )
+    known = sorted(set(model.model_fields) - (NOT_IN_FILES if model is Environment else set())) if model else []
     if place in {("name",), ("root",)}:
         return "unknown key; the file's name is the environment's name"
     close = difflib.get_close_matches(str(place[-1]), known, n=1)

@@ -33,9 +33,7 @@ def schema() -> dict[str, Any]:
         settings["properties"]["backend"] = {"const": name, "description": "Which backend this is."}
         definitions[f"secrets-{name}"] = settings
     properties = {key: value for key, value in whole["properties"].items() if key not in NOT_IN_FILES}
-    properties["secrets"]["items"] = {
-        "oneOf": [{"$ref": f"#/$defs/secrets-{name}"} for name in backends.names()]
-    }
+    properties["secrets"]["items"] = {"oneOf": [{"$ref": f"#/$defs/secrets-{name}"} for name in backends.names()]}
     cleaned: dict[str, Any] = _cleaned({"properties": properties, "$defs": definitions})
     return {
         "$schema": DIALECT,

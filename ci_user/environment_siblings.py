@@ -87,9 +87,7 @@ def collisions(environments: Iterable[Environment]) -> list[str]:
 _Scope = tuple[str, ...]
 
 
-def _nested(
-    items: list[tuple[_Scope, str, Environment]], separator: str
-) -> Iterator[tuple[Environment, Environment]]:
+def _nested(items: list[tuple[_Scope, str, Environment]], separator: str) -> Iterator[tuple[Environment, Environment]]:
     """Yield each pair whose texts are equal, or one the other up to a separator, in the same scope."""
     owners: dict[tuple[_Scope, str], list[Environment]] = {}
     for scope, text, one in items:

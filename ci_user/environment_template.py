@@ -149,9 +149,7 @@ def write_new(name: str, root: Path) -> Path:
             file.write(text)
     except FileExistsError:
         if not folder.is_dir():
-            raise EnvironmentFileError(
-                f"{where} cannot be written: {FOLDER} is a file", where=FOLDER
-            ) from None
+            raise EnvironmentFileError(f"{where} cannot be written: {FOLDER} is a file", where=FOLDER) from None
         raise UsageError(
             f"{where} exists and is not overwritten",
             where="--env",

@@ -89,9 +89,7 @@ def spelled(path: Path) -> str:
 
 def shown(text: str) -> str:
     """Return text from a file in quotes, cut to 80 characters, with nothing in it that a terminal acts on."""
-    quoted = "".join(
-        char if char.isprintable() and char not in '"\\' else _escape(char) for char in text[:80]
-    )
+    quoted = "".join(char if char.isprintable() and char not in '"\\' else _escape(char) for char in text[:80])
     return f'"{quoted}{"..." if len(text) > 80 else ""}"'
 
 

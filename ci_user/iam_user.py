@@ -159,9 +159,7 @@ class IamUser:
         """
         tags = {f"{TAG_PREFIX}{name}": tag_value(value) for name, value in facts.items()}
         with calling(f"tagging the IAM user {self.name}"):
-            present = {
-                t["Key"]: t["Value"] for t in self._iam.list_user_tags(UserName=self.name).get("Tags", [])
-            }
+            present = {t["Key"]: t["Value"] for t in self._iam.list_user_tags(UserName=self.name).get("Tags", [])}
             wanted = {key: value for key, value in tags.items() if value and present.get(key) != value}
             stale = [key for key, value in tags.items() if not value and key in present]
             if len(set(present) - set(stale) | set(wanted)) > _TAGS_PER_USER:

@@ -295,9 +295,7 @@ class KeyKeeper:
     def _doubt(self, key: LiveKey, intent: Intent) -> str | None:
         """Return why the key may not be the one that the intent made (security rule 9), or None."""
         if not intent.at - _ROUNDING <= key.created <= intent.at + _CALL_WINDOW:
-            return (
-                f"it was made at {key.created.isoformat()}, not at the intent's time {intent.at.isoformat()}"
-            )
+            return f"it was made at {key.created.isoformat()}, not at the intent's time {intent.at.isoformat()}"
         used = self._user.last_use(key.id).at
         if used is not None:
             return f"it was used at {used.isoformat()}"
@@ -316,11 +314,7 @@ class KeyKeeper:
                 continue
             used = self._user.last_use(key_id)
             age = (seen.now - key.created).days
-            last = (
-                f"last used {used.at.isoformat()} ({used.service}, {used.region})"
-                if used.at
-                else "never used"
-            )
+            last = f"last used {used.at.isoformat()} ({used.service}, {used.region})" if used.at else "never used"
             lines.append(f"{key_id}: {'active' if key.active else 'inactive'}, {age} days old, {last}")
         listed = "".join(f"\n    {line}" for line in lines)
         return KeyStateError(

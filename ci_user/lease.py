@@ -1,15 +1,14 @@
-"""One run at a time per environment, across machines: a lease in the state bucket, which holds the journal of the keys too.
+"""One run per environment, across machines: a lease that is fenced by the clock of the bucket it lives in.
 
-Every write is conditional on the object that was read before (``If-Match``), so two runs never both hold it:
-https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
-
-Time is the bucket's, never a local wall clock. A holder measures its own lease from before its requests were sent, everybody
-else from after the answer, so the holder always stops first.
+Every write is conditional on what was read last and carries a nonce, so exactly one of many wins, and an answer that
+was lost is found out by reading. Time is S3's own, taken pessimistically on both sides: a holder counts from before its
+request was sent, who waits to take over counts from after the answer arrived. Terraform and HTTP backends cannot be
+fenced so; Terraform has its own lock.
 """
 
 from __future__ import annotations
 
-import json
+import datetime as dt
 import logging
 import secrets
 import threading
@@ -18,343 +17,149 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, Self
 
-from ci_user.errors import AwsError, KeyStateError, LeaseLostError, LockHeldError
-from ci_user.journal import Intent, Journal, check_schema
-from ci_user.machine import Machine, ThisMachine, owner
+from ci_user.errors import AwsError, CiUserError, LeaseLostError, StateBucketError
+from ci_user.journal import Intent, Journal
+from ci_user.lease_document import Holder, LeaseDocument
+from ci_user.lease_state import (
+    SIGNATURE_MAX_AGE,
+    JournalView,
+    LeaseBucket,
+    LeaseState,
+    break_lease,
+    confirm_intent,
+    held_error,
+    peek,
+)
+from ci_user.machine import Machine, ThisMachine, owner_text
 from ci_user.server_clock import ServerTime, boot_clock
-from ci_user.stored_object import StaleWriteError as ConflictError
-from ci_user.text import plain
+from ci_user.stored_object import StaleWriteError, UnclearWriteError
 
-if TYPE_CHECKING:
-    from ci_user.stored_object import StoredObject, Written
+__all__ = [
+    "SIGNATURE_MAX_AGE",
+    "JournalView",
+    "Lease",
+    "LeaseBucket",
+    "LeaseState",
+    "break_lease",
+    "confirm_intent",
+    "peek",
+]
 
-SCHEMA: Final = 1
-SIGNATURE_MAX_AGE: Final = timedelta(minutes=15)
-"""S3 refuses older signatures, so a request that a paused holder signed cannot arrive later:
-https://docs.aws.amazon.com/AmazonS3/latest/API/RESTAuthentication.html"""
-
-_LARGEST_MARGIN: Final = timedelta(seconds=5)
-_POLL: Final = 1.0
-_CONFLICTS_AT_MOST: Final = 5
-_HISTORY_AT_MOST: Final = 500
 _log = logging.getLogger(__name__)
 
-
-class Bucket(Protocol):
-    """The part of ``StateBucket`` that a lease needs."""
-
-    def read(self, key: str, version_id: str | None = None) -> StoredObject | None:
-        """Return an object, or None."""
-
-    def write(self, key: str, body: bytes, if_match: str | None) -> Written:
-        """Write conditionally; raises ConflictError."""
-
-    def versions(self, key: str) -> Any:
-        """Yield an object's versions, newest first."""
-
-
-class JournalView(Protocol):
-    """What key work needs: the journal and, for a run that may change things, the lease around it."""
-
-    run: str
-
-    @property
-    def journal(self) -> Journal:
-        """Return the journal."""
-
-    def record(self, journal: Journal) -> None:
-        """Write the journal."""
-
-    def check(self) -> None:
-        """Raise LeaseLostError when nothing may be changed."""
-
-    def now(self) -> datetime:
-        """Return the time by the bucket's clock."""
-
-    def confirm_intent(self, intent_id: str) -> Intent | None:
-        """Return the intent as the object's history has it."""
+_WRITE_ATTEMPTS: Final = 4
+_RETRY_SECONDS: Final = 0.1
+_POLL_SECONDS: Final = 2.0
+# The least that must remain of a lease for a changing request to begin.
+_MARGIN_AT_MOST: Final = timedelta(seconds=10)
+_AMZ_DATE: Final = "%Y%m%dT%H%M%SZ"
 
 
 @dataclass(frozen=True)
-class Holder:
-    """Who holds a lease. ``owner`` is for people; ``machine``, ``pid`` and ``pid_started`` recognise a dead process."""
+class _Held:
+    """What a run holds: replaced as a whole, so that ``check`` needs no lock."""
 
-    run: str
-    owner: str
-    machine: str
-    pid: int
-    pid_started: str | None
-    command: str
-    acquired_at: datetime
-    expires_at: datetime
-
-    def __str__(self) -> str:
-        since = self.acquired_at.isoformat(timespec="seconds")
-        until = self.expires_at.isoformat(timespec="seconds")
-        return plain(f"{self.owner} running `{self.command}` (process {self.pid}) since {since}, until {until}")
-
-    def to_document(self) -> dict[str, Any]:
-        """Return it as JSON values."""
-        times = {name: getattr(self, name).isoformat() for name in ("acquired_at", "expires_at")}
-        return {**self.__dict__, **times}
-
-    @classmethod
-    def from_document(cls, document: Any) -> Holder:
-        """Read it back.
-
-        Raises:
-            KeyStateError: It is not what ``to_document`` writes.
-        """
-        try:
-            times = {name: datetime.fromisoformat(document[name]) for name in ("acquired_at", "expires_at")}
-            if any(moment.tzinfo is None for moment in times.values()):
-                raise ValueError
-            return cls(**{**document, **times})
-        except (TypeError, KeyError, ValueError):
-            raise _unreadable() from None
-
-
-@dataclass(frozen=True)
-class LeaseState:
-    """The lease object as it was read, by somebody who holds nothing; serves as a ``JournalView`` that changes nothing."""
-
-    holder: Holder | None
-    journal: Journal
-    etag: str | None
+    holder: Holder
     time: ServerTime
-    bucket: Bucket
-    key: str
-    run: str = "reader"
-
-    def check(self) -> None:
-        """Do nothing: a reader sends only what changes nothing."""
-
-    def record(self, journal: Journal) -> None:
-        """Refuse: only the holder of the lease writes."""
-        raise LeaseLostError(
-            "the journal is written by the holder of the lease only",
-            where=self.key,
-            do="report this as a fault of the tool",
-        )
-
-    def now(self) -> datetime:
-        """Return the time by the bucket's clock, at the least."""
-        return self.time.earliest(boot_clock())
-
-    def confirm_intent(self, intent_id: str) -> Intent | None:
-        """Return the intent as the object's history has it."""
-        return confirm_intent(self.bucket, self.key, intent_id)
-
-
-def peek(bucket: Bucket, key: str) -> LeaseState:
-    """Read the lease object and nothing else: no lock, no write.
-
-    Raises:
-        KeyStateError: It was written by a newer version, or changed by somebody else.
-        AwsError: It could not be read.
-    """
-    from datetime import UTC
-
-    found = bucket.read(key)
-    if found is None:
-        moment = boot_clock()
-        # Nothing was ever written here, so no decision rests on this clock.
-        return LeaseState(None, Journal(), None, ServerTime(datetime.now(tz=UTC), moment, moment), bucket, key)
-    document = _document(found)
-    holder = Holder.from_document(document["holder"]) if document["holder"] is not None else None
-    return LeaseState(
-        holder, Journal.from_document(document["journal"]), found.etag, ServerTime(found.server_time, boot_clock() - 0.5, boot_clock()), bucket, key
-    )
-
-
-def break_lease(seen: LeaseState) -> None:
-    """Take a lease away from the holder that a person was shown; the journal stays.
-
-    Raises:
-        LockHeldError: The object changed since: the holder lives, or there is another one.
-    """
-    if seen.etag is None:
-        return
-    try:
-        seen.bucket.write(seen.key, _body(None, seen.journal, secrets.token_hex(16)), seen.etag)
-    except ConflictError:
-        raise LockHeldError(
-            "the lease changed since it was shown, so its holder is alive; nothing was changed",
-            where=seen.key,
-            do="wait for the holder",
-            runbook="locked",
-        ) from None
-
-
-def confirm_intent(bucket: Bucket, key: str, intent_id: str) -> Intent | None:
-    """Return an intent as the object's history first has it, when S3 stored that version at the intent's own time.
-
-    None when no version holds it: then nothing proves that it was ever journalled.
-    """
-    first: tuple[datetime, Intent] | None = None
-    for number, version in enumerate(bucket.versions(key)):
-        if number >= _HISTORY_AT_MOST:
-            break
-        try:
-            old = bucket.read(key, version.version_id)
-            intent = Journal.from_document(_document(old)["journal"]).intent
-        except KeyStateError:
-            continue
-        if intent is not None and intent.id == intent_id:
-            first = (version.stored_at, intent)
-    if first is None:
-        return None
-    stored, intent = first
-    return intent if abs(stored - intent.at) <= timedelta(minutes=1) else None
 
 
 class Lease:
-    """The lease of one environment, held; a context manager that gives it back and keeps the journal."""
+    """A held lease: made by ``acquire``, given back at the end of its ``with`` block."""
 
     def __init__(
-        self, bucket: Bucket, key: str, holder: Holder, journal: Journal, written: Written, ttl: timedelta,
+        self,
+        bucket: LeaseBucket,
+        key: str,
+        *,
+        ttl: timedelta,
+        holder: Holder,
         clock: Callable[[], float],
+        machine: Machine,
+        pause: Callable[[float], None],
     ) -> None:
-        self.run = holder.run
         self._bucket = bucket
         self._key = key
-        self._holder = holder
-        self._journal = journal
-        self._etag = written.etag
-        self._time = ServerTime(written.server_time, boot_clock() - 0.5, boot_clock())
         self._ttl = ttl
+        self._margin = min(ttl / 8, _MARGIN_AT_MOST)
+        self._holder = holder
         self._clock = clock
-        self._margin = min(_LARGEST_MARGIN, ttl / 4)
+        self._machine = machine
+        self._pause = pause
+        self._journal = Journal()
+        self._etag: str | None = None
+        self._time = ServerTime(holder.acquired_at, 0, 0)
+        # The nonces of writes whose fate is not settled: they may still take effect, and are ours when they do.
+        self._unsettled: set[str] = set()
+        self._held: _Held | None = None
         self._lost: str | None = None
-        self._mine: set[str] = set()
-        self._writing = threading.Lock()
-        self._ending = threading.Event()
-        self._renewer = threading.Thread(target=self._renew_until_ended, name="lease", daemon=True)
+        self._trouble: str | None = None
+        self._writing = threading.RLock()
+        self._stop = threading.Event()
 
     @classmethod
     def acquire(
         cls,
-        bucket: Bucket,
+        bucket: LeaseBucket,
         key: str,
         *,
         ttl: timedelta,
         command: str,
         wait: timedelta = timedelta(0),
+        owner: str | None = None,
+        run: str | None = None,
         clock: Callable[[], float] = boot_clock,
         machine: Machine | None = None,
         pause: Callable[[float], None] = time.sleep,
+        takeover_after: timedelta = SIGNATURE_MAX_AGE,
+        renewing: bool = True,
     ) -> Lease:
         """Take the lease, or wait for it.
 
         Args:
             bucket: The state bucket.
-            key: The lease object.
-            ttl: How long it lasts when it is not renewed; it is renewed every third of that.
-            command: What this run does, for people.
+            key: The lease object's key.
+            ttl: How long the lease lasts unless it is renewed, which happens every third of it.
+            command: What the run does, for those who find the lease taken.
             wait: How long to wait for somebody else.
-            clock: Seconds since boot, suspended time included.
-            machine: Where this run takes place.
-            pause: Sleeps.
+            owner: Who, for people; ``user@host`` by default.
+            run: The run's id, lower-case letters, digits and hyphens; a new one by default.
+            clock: Seconds since boot, suspended time included; tests pass their own.
+            machine: Where this runs; tests pass their own.
+            pause: Sleeps for so many seconds.
+            takeover_after: How long after its expiry a lease may be taken; tests shorten it.
+            renewing: Whether a thread renews it; tests call ``renew``.
 
         Raises:
             LockHeldError: Somebody else holds it, and did for longer than ``wait``.
-            KeyStateError: The object cannot be read.
+            KeyStateError: The lease object is not what this tool writes.
+            StateBucketError, AwsError: The bucket is not there, or a call failed.
         """
         machine = machine or ThisMachine()
-        run, until = secrets.token_hex(8), clock() + wait.total_seconds()
-        while True:
-            state = peek(bucket, key)
-            if state.holder is None or _over(state.holder, state.time.earliest(clock()), machine):
-                now = state.time.earliest(clock()) if state.etag else state.now()
-                holder = Holder(
-                    run=run,
-                    owner=owner(),
-                    machine=machine.id,
-                    pid=machine.pid,
-                    pid_started=machine.started(machine.pid),
-                    command=command,
-                    acquired_at=now,
-                    expires_at=now + ttl,
-                )
-                lease = cls._take(bucket, key, holder, state, ttl, clock)
-                if lease is not None:
-                    return lease
-                continue
-            if clock() >= until:
-                raise _held(state.holder)
-            pause(min(_POLL, max(until - clock(), 0.01)))
-
-    @classmethod
-    def _take(
-        cls, bucket: Bucket, key: str, holder: Holder, state: LeaseState, ttl: timedelta, clock: Callable[[], float]
-    ) -> Lease | None:
-        nonce = secrets.token_hex(16)
+        unset = datetime.fromtimestamp(0, tz=dt.UTC)
+        holder = Holder(
+            run=run or secrets.token_hex(8),
+            owner=owner or owner_text(),
+            machine=machine.id,
+            pid=machine.pid,
+            pid_started=machine.started(machine.pid),
+            command=command,
+            acquired_at=unset,
+            expires_at=unset,
+        )
+        lease = cls(bucket, key, ttl=ttl, holder=holder, clock=clock, machine=machine, pause=pause)
         try:
-            written = _settled_write(bucket, key, _body(holder, state.journal, nonce), nonce, state.etag)
-        except ConflictError:
-            return None
-        lease = cls(bucket, key, holder, state.journal, written, ttl, clock)
-        if state.etag is None:
-            # The first object of all: only its answer told the bucket's time.
-            lease._extend()
+            lease._wait(wait, takeover_after)
+        except BaseException:
+            # Ctrl-C as well: a write whose answer was not awaited must not keep the environment locked.
+            lease.release()
+            raise
+        if renewing:
+            threading.Thread(target=lease._keep_renewing, name="lease", daemon=True).start()
         return lease
 
-    @property
-    def journal(self) -> Journal:
-        """Return the journal as last written."""
-        return self._journal
-
-    def now(self) -> datetime:
-        """Return the time by the bucket's clock, at the least."""
-        return self._time.earliest(self._clock())
-
-    def check(self) -> None:
-        """Return when this run still holds the lease for certain; looks at the clock only.
-
-        Raises:
-            LeaseLostError: It does not, or might not.
-        """
-        if self._lost is None and self._time.latest(self._clock()) >= self._holder.expires_at - self._margin:
-            self._lost = "it was not renewed in time"
-        if self._lost is not None:
-            raise LeaseLostError(
-                f"this run no longer holds the environment: {self._lost}; it changed nothing since",
-                where=self._key,
-                do="run the same command again: it continues from what is there",
-                runbook="lease-lost",
-            )
-
-    def record(self, journal: Journal) -> None:
-        """Write the journal.
-
-        Raises:
-            LeaseLostError: Somebody else wrote the object, or the lease ran out.
-            AwsError: S3 failed; whether the journal was written shows in the next run.
-        """
-        with self._writing:
-            self._write(journal)
-
-    def confirm_intent(self, intent_id: str) -> Intent | None:
-        """Return an intent as the object's history has it; see ``confirm_intent``."""
-        return confirm_intent(self._bucket, self._key, intent_id)
-
-    def release(self) -> None:
-        """Give the lease back; failing only warns, since it runs out by itself."""
-        self._ending.set()
-        if self._renewer.is_alive():
-            self._renewer.join()
-        if self._lost is not None:
-            return
-        nonce = secrets.token_hex(16)
-        try:
-            _settled_write(self._bucket, self._key, _body(None, self._journal, nonce), nonce, self._etag, self._mine)
-        except AwsError as error:
-            _log.warning("the lease could not be given back and runs out by itself: %s", error.what)
-
-    def __enter__(self) -> Lease:
-        self._renewer.start()
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -362,121 +167,215 @@ class Lease:
     ) -> None:
         self.release()
 
-    def _renew_until_ended(self) -> None:
-        while not self._ending.wait(self._ttl.total_seconds() / 3):
+    @property
+    def run(self) -> str:
+        """Return this run's id."""
+        return self._holder.run
+
+    @property
+    def journal(self) -> Journal:
+        """Return the journal as this run last recorded it.
+
+        After a ``record`` that failed without an answer this is what it was to record: the next write carries it.
+        """
+        return self._journal
+
+    def now(self) -> datetime:
+        """Return the time that the bucket's clock shows at least, within a second and a round trip."""
+        return self._time.earliest(self._clock())
+
+    def check(self) -> None:
+        """See that the lease is held for long enough to begin another request. Costs nothing: no call is made.
+
+        Raises:
+            LeaseLostError: It was lost, given back, or could run out before the request is done.
+        """
+        self._checked()
+
+    def fence(self, client: Any) -> None:  # noqa: ANN401 - botocore's clients have no type
+        """Have every request of a client checked after it was signed, just before it is sent, each retry included.
+
+        https://docs.aws.amazon.com/boto3/latest/guide/events.html
+        """
+        client.meta.events.register("before-send", self.check_request)
+
+    def check_request(self, request: Any, **_: object) -> None:  # noqa: ANN401
+        """Check the lease for one signed request; takes what botocore's ``before-send`` gives.
+
+        Besides ``check``: AWS accepts a request until 15 minutes after the time it was signed with, and that is this
+        machine's wall clock. One that is signed with a time after the lease's end could take effect after a takeover.
+
+        Raises:
+            LeaseLostError: As for ``check``, or the machine's clock is ahead of AWS's by more than the lease lasts.
+        """
+        held = self._checked()
+        stamp = request.headers.get("X-Amz-Date")
+        if stamp is None:
+            return
+        stamp = stamp.decode() if isinstance(stamp, bytes) else stamp
+        signed = datetime.strptime(stamp, _AMZ_DATE).replace(tzinfo=dt.UTC)
+        if signed > held.holder.expires_at:
+            ahead = signed - held.time.earliest(self._clock())
+            raise LeaseLostError(
+                f"this machine's clock is {ahead.total_seconds():.0f} seconds ahead of S3's, so that a delayed request"
+                " could take effect after the lease has ended",
+                do="set the clock (NTP), then run the same command again",
+                runbook="lease-lost",
+            )
+
+    def record(self, journal: Journal) -> None:
+        """Write the journal, and renew the lease with it.
+
+        Raises:
+            LeaseLostError: Somebody else wrote the lease object, or this run gave it back; nothing was recorded.
+            UnclearWriteError: No answer tells whether it was recorded; the next write carries it.
+            StateBucketError, AwsError: The write was refused.
+        """
+        with self._writing:
+            self._refuse_when_lost()
+            self._journal = journal
+            self._write()
+
+    def renew(self) -> None:
+        """Prolong the lease by its time to live from now on.
+
+        Raises:
+            LeaseLostError, UnclearWriteError, StateBucketError, AwsError: As for ``record``.
+        """
+        with self._writing:
+            self._refuse_when_lost()
+            self._write()
+
+    def confirm_intent(self, intent_id: str) -> Intent | None:
+        """Return what the lease object's history says about an intent; see the function of that name."""
+        return confirm_intent(self._bucket, self._key, intent_id)
+
+    def release(self) -> None:
+        """Give the lease back; the journal stays. A failure is only logged: the lease then ends by itself."""
+        self._stop.set()
+        with self._writing:
+            held, self._held = self._held, None
+            if self._lost is not None or (held is None and not self._unsettled):
+                return
+            self._lost = "this run gave the lease back"
             try:
-                self._extend()
+                if not self._stored(LeaseDocument.new(None, self._journal)):
+                    _log.warning("the lease of %s was no longer this run's when it was given back", self._key)
+            except CiUserError as error:
+                _log.warning("the lease of %s could not be given back: %s", self._key, error.what)
+
+    def _wait(self, wait: timedelta, takeover_after: timedelta) -> None:
+        """Take the lease as soon as it is free.
+
+        Raises:
+            LockHeldError: It was not free for longer than ``wait``.
+        """
+        deadline = self._clock() + wait.total_seconds()
+        while True:
+            state = peek(self._bucket, self._key, clock=self._clock)
+            self._time = state.time
+            if state.free(self._machine, takeover_after):
+                if self._took(state):
+                    return
+                # Another one was quicker: it says next who that was.
+                continue
+            left = deadline - self._clock()
+            if left <= 0:
+                raise held_error(state)
+            self._pause(min(_POLL_SECONDS, left))
+
+    def _took(self, state: LeaseState) -> bool:
+        with self._writing:
+            self._etag = state.etag
+            self._journal = state.journal
+            self._holder = replace(self._holder, acquired_at=self.now())
+            return self._stored(self._document())
+
+    def _document(self) -> LeaseDocument:
+        self._holder = replace(self._holder, expires_at=self.now() + self._ttl)
+        return LeaseDocument.new(self._holder, self._journal)
+
+    def _write(self) -> None:
+        if not self._stored(self._document()):
+            self._lost = "somebody else took the lease over, or broke it with `invoke unlock`"
+            self._stop.set()
+            self._refuse_when_lost()
+
+    def _stored(self, document: LeaseDocument) -> bool:
+        """Write a document over what was read last; return False when somebody else's stands there."""
+        self._unsettled.add(document.nonce)
+        body = document.render()
+        failure: AwsError | StaleWriteError | None = None
+        for attempt in range(_WRITE_ATTEMPTS):
+            if attempt:
+                self._pause(_RETRY_SECONDS * 2**attempt)
+            sent = self._clock()
+            try:
+                # The same body each time: when a delayed attempt comes through late, it makes no difference.
+                written = self._bucket.write(self._key, body, self._etag)
+            except (StaleWriteError, UnclearWriteError) as error:
+                failure = error
+            except (AwsError, StateBucketError):
+                if failure is None:
+                    self._unsettled.discard(document.nonce)
+                raise
+            else:
+                self._accept(document, written.etag, ServerTime(written.server_time, sent, self._clock()))
+                return True
+            try:
+                state = peek(self._bucket, self._key, clock=self._clock)
+            except AwsError as error:
+                failure = error
+                continue
+            if state.nonce == document.nonce and state.etag is not None:
+                self._accept(document, state.etag, state.time)
+                return True
+            if state.etag != self._etag and state.nonce not in self._unsettled:
+                self._unsettled.clear()
+                return False
+            self._etag = state.etag
+        raise failure or AssertionError
+
+    def _accept(self, document: LeaseDocument, etag: str | None, when: ServerTime) -> None:
+        self._etag = etag
+        self._time = when
+        self._trouble = None
+        self._unsettled.clear()
+        if document.holder is not None and not self._stop.is_set():
+            self._holder = document.holder
+            self._held = _Held(document.holder, when)
+
+    def _checked(self) -> _Held:
+        self._refuse_when_lost()
+        held = self._held
+        if held is None:
+            raise self._stopped("this run gave the lease back")
+        if held.time.latest(self._clock()) >= held.holder.expires_at - self._margin:
+            why = f": {self._trouble}" if self._trouble else ", as after a pause of this process or this machine"
+            raise self._stopped(f"the lease was not renewed in time{why}")
+        return held
+
+    def _refuse_when_lost(self) -> None:
+        if self._lost is not None:
+            raise self._stopped(self._lost)
+
+    def _stopped(self, why: str) -> LeaseLostError:
+        return LeaseLostError(
+            f"this run no longer holds the environment and stopped before its next change: {why}",
+            where=f"s3://{self._bucket.name}/{self._key}",
+            do="run `invoke status --env NAME`, then the same command again: it goes on from what is there",
+            runbook="lease-lost",
+        )
+
+    def _keep_renewing(self) -> None:
+        every = self._ttl.total_seconds() / 3
+        pause = every
+        while not self._stop.wait(pause):
+            try:
+                self.renew()
+                pause = every
             except LeaseLostError:
                 return
-            except AwsError as error:
-                # Tried again at the next turn; check() stops the run when that is too late.
-                _log.warning("the lease could not be renewed: %s", error.what)
-
-    def _extend(self) -> None:
-        with self._writing:
-            self._write(self._journal)
-
-    def _write(self, journal: Journal) -> None:
-        self.check()
-        holder = replace(self._holder, expires_at=self._time.earliest(self._clock()) + self._ttl)
-        nonce = secrets.token_hex(16)
-        self._mine.add(nonce)
-        try:
-            written = _settled_write(
-                self._bucket, self._key, _body(holder, journal, nonce), nonce, self._etag, self._mine
-            )
-        except ConflictError:
-            self._lost = "somebody else has taken it"
-            self.check()
-            raise
-        self._mine = {nonce}
-        self._holder, self._journal = holder, journal
-        self._etag, self._time = written.etag, ServerTime(written.server_time, boot_clock() - 0.5, boot_clock())
-
-
-def _settled_write(
-    bucket: Bucket, key: str, body: bytes, nonce: str, etag: str | None, mine: set[str] | None = None
-) -> Written:
-    """Write, and settle by the nonce what an ambiguous answer left open: a lost one, or a retry that met its own first try.
-
-    Args:
-        bucket: Where.
-        key: Which object.
-        body: What, with its nonce in it.
-        nonce: The body's nonce.
-        etag: What it replaces; None where nothing is.
-        mine: Nonces of this lease's earlier writes whose answers may have been lost: what they left may be replaced.
-
-    Raises:
-        ConflictError: Somebody else wrote.
-        AwsError: S3 failed, and nothing was written.
-    """
-    failure: AwsError | None = None
-    for _ in range(_CONFLICTS_AT_MOST):
-        try:
-            return bucket.write(key, body, etag)
-        except AwsError as error:
-            failure = error
-        found = bucket.read(key)
-        there = _document(found)["nonce"] if found is not None else None
-        if found is not None and there == nonce:
-            from ci_user.stored_object import Written as Result
-
-            return Result(found.etag, found.server_time, None)
-        if found is not None and mine and there in mine:
-            etag = found.etag
-            continue
-        unchanged = (found.etag if found else None) == etag
-        # 409 ConditionalRequestConflict: two conditional writes met, and neither need have won.
-        if not (unchanged and isinstance(failure, ConflictError)):
-            break
-    assert failure is not None  # noqa: S101 - the loop ends with a return or a failure
-    raise failure
-
-
-def _over(holder: Holder, now: datetime, machine: Machine) -> bool:
-    """Tell whether a holder can change nothing any more."""
-    if holder.machine == machine.id and machine.gone(holder.pid, holder.pid_started):
-        return True
-    return now >= holder.expires_at + SIGNATURE_MAX_AGE
-
-
-def _held(holder: Holder) -> LockHeldError:
-    return LockHeldError(
-        f"somebody else works on this environment: {holder}",
-        expected="one run at a time",
-        do="wait (--lock-timeout 5m); when that run is dead for certain, `invoke unlock --env NAME`",
-        runbook="locked",
-    )
-
-
-def _body(holder: Holder | None, journal: Journal, nonce: str) -> bytes:
-    document = {
-        "schema": SCHEMA,
-        # Without it the same content would have the same ETag, and a write could match what it should not.
-        "nonce": nonce,
-        "holder": holder.to_document() if holder else None,
-        "journal": journal.to_document(),
-    }
-    return json.dumps(document, indent=1).encode()
-
-
-def _document(found: StoredObject) -> dict[str, Any]:
-    try:
-        document = json.loads(found.body)
-    except ValueError:
-        raise _unreadable() from None
-    check_schema(document, SCHEMA, "lease")
-    if set(document) != {"schema", "nonce", "holder", "journal"}:
-        raise _unreadable()
-    loaded: dict[str, Any] = document
-    return loaded
-
-
-def _unreadable() -> KeyStateError:
-    return KeyStateError(
-        "the lease object cannot be read",
-        expected="what this tool writes",
-        do="somebody else changed the object: restore an earlier version of it; nothing was changed",
-        runbook="journal-unreadable",
-    )
+            except CiUserError as error:
+                self._trouble = error.what
+                pause = every / 4

@@ -68,7 +68,9 @@ class ThisMachine:
         fields = _stat(pid)
         if fields is None:
             return False
-        return fields[0] in "ZX" or (started is not None and fields[19] != started)
+        # The first thread can be a zombie while others still run.
+        over = fields[0] in "ZX" and int(fields[17]) <= 1
+        return over or (started is not None and fields[19] != started)
 
 
 def _stat(pid: int) -> list[str] | None:
@@ -105,7 +107,7 @@ def _machine_id() -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
-def owner() -> str:
+def owner_text() -> str:
     """Return ``user@host``, for people."""
     try:
         user = getpass.getuser()

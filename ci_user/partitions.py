@@ -16,9 +16,7 @@ def fitting_region(region: str, partition: str | None) -> str:
     Raises:
         pydantic_core.PydanticCustomError: when it lies in another partition.
     """
-    belongs = {"cn": "aws-cn", "us-gov": "aws-us-gov"}.get(
-        re.split(r"-(?!gov)", region, maxsplit=1)[0], "aws"
-    )
+    belongs = {"cn": "aws-cn", "us-gov": "aws-us-gov"}.get(re.split(r"-(?!gov)", region, maxsplit=1)[0], "aws")
     if partition is not None and belongs != partition:
         raise expected(f"a region of partition {partition} (this one would be in {belongs})")
     return region

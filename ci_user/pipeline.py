@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ci_user import approval, rotation, scan_memory
 from ci_user.errors import ApprovalError, FindingsError, PlanError
@@ -154,7 +155,7 @@ def deploy(
         _ready_bucket(run)
         terraform = run.terraform(toolchain)
         with run.lease("deploy", lock_timeout) as lease:
-            keeper = _keeper(run, lease)
+            keeper = _keeper(run, lease, lease.check_request)
             planned = _plan(
                 run,
                 terraform,
@@ -200,7 +201,7 @@ def destroy(
         _ready_bucket(run)
         terraform = run.terraform(toolchain)
         with run.lease("destroy", lock_timeout) as lease:
-            keeper = _keeper(run, lease)
+            keeper = _keeper(run, lease, lease.check_request)
             tfvars, file = _write_tfvars(run), run.workdir / "destroy.tfplan"
             with console.step("planning the removal"):
                 _initialise(run, terraform)
@@ -245,12 +246,13 @@ def _ready_bucket(run: Run) -> None:
         run.bucket.verify()
 
 
-def _keeper(run: Run, journal: JournalView) -> KeyKeeper:
-    fenced = run.accesses.target.fenced_by(journal.check)
+def _keeper(run: Run, journal: JournalView, fence: Callable[[Any], None] | None = None) -> KeyKeeper:
+    target = run.accesses.target
+    fenced = target.fenced_by(fence) if fence else target
     return KeyKeeper(
         user=IamUser(fenced, run.environment.user_name),
-        access=run.accesses.target,
-        backends=run.backends(journal.check),
+        access=target,
+        backends=run.backends(fence),
         lease=journal,
         verification=run.environment.verification,
         user_arn=run.environment.user_arn,
@@ -295,9 +297,7 @@ def _plan(
         if approved is not None:
             if memory is None:
                 scanner.preload()
-            file = approval.open_bundle(
-                approved.directory, approved.digest, _subject(run, terraform), run.workdir
-            )
+            file = approval.open_bundle(approved.directory, approved.digest, _subject(run, terraform), run.workdir)
             with run.console.step("reading the approved plan"):
                 _initialise(run, terraform)
             changed, drift = True, tuple[str, ...]()
@@ -402,9 +402,7 @@ def _unchanged_since(run: Run, planned: Planned) -> None:
 
 
 def _digest_of(loaded: Loaded, file: Path) -> str:
-    about = approval.subject(
-        loaded.environment, loaded.root, tfvars=loaded.tfvars.digest, state=None, terraform=""
-    )
+    about = approval.subject(loaded.environment, loaded.root, tfvars=loaded.tfvars.digest, state=None, terraform="")
     return hashlib.sha256(f"{digest_of_file(file)}{about}".encode()).hexdigest()
 
 

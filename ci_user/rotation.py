@@ -241,9 +241,7 @@ def _live(seen: Observation) -> dict[str, LiveKey | None]:
 
 def _fresh(record: KeyRecord, now: dt.datetime) -> bool:
     minted = record.times.get("minted")
-    return (
-        record.state in ("minted", "staged", "verified") and minted is not None and now - minted < CONSISTENCY
-    )
+    return record.state in ("minted", "staged", "verified") and minted is not None and now - minted < CONSISTENCY
 
 
 def _newest(records: Iterable[KeyRecord]) -> KeyRecord | None:
@@ -347,13 +345,13 @@ def foretell(seen: Observation) -> str | None:
         case RecordIntent():
             return f"no backend holds the key any more: a new one is made, verified and delivered to {others}"
         case Mint() | DropIntent() | DeleteOrphan():
-            return f"what an interrupted run left is cleaned up; an access key is made, verified and delivered to {others}"
+            return (
+                f"what an interrupted run left is cleaned up; an access key is made, verified and delivered to {others}"
+            )
         case Deliver(key_id=key_id, target=target):
             return f"the access key {key_id} is delivered to {target}"
         case Stage(key_id) | Verify(key_id) | Promote(key_id) | Settle(key_id):
-            return (
-                f"the access key {key_id}, made by an interrupted run, is verified and delivered to {others}"
-            )
+            return f"the access key {key_id}, made by an interrupted run, is verified and delivered to {others}"
         case DiscardStaged(key_id):
             return f"a pending copy of {key_id}, which is no longer a key of this user, is dropped from {seen.stage}"
         case _:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ci_user import tfvars
 from ci_user.credentials import Accesses, AwsAccess, Caller, resolve
@@ -63,7 +63,7 @@ class Run:
         """Return the directory that keeps what later runs of this environment may reuse; it holds no secret."""
         return self.loaded.root / ".cache" / "environments" / self.environment.name
 
-    def backends(self, check: Callable[[], None] | None = None) -> tuple[Backend, ...]:
+    def backends(self, check: Callable[[Any], None] | None = None) -> tuple[Backend, ...]:
         """Return the environment's backends; with ``check``, every request of theirs is fenced by it."""
         from ci_user.backends import open_backend
 
@@ -178,9 +178,7 @@ def opened(loaded: Loaded, console: Console, environ: Mapping[str, str] | None =
         partition=environment.partition,
         kms_key=state.kms_key,
     )
-    workdir = (
-        private_directory(loaded.root / ".cache" / "runs") / f"{environment.name}-{secrets.token_hex(6)}"
-    )
+    workdir = private_directory(loaded.root / ".cache" / "runs") / f"{environment.name}-{secrets.token_hex(6)}"
     private_directory(workdir)
     try:
         yield Run(
@@ -206,9 +204,7 @@ def _resolve(loaded: Loaded, console: Console, environ: Mapping[str, str]) -> Ac
     up = sandbox.up()
     for note in up.notes:
         console.line(note)
-    return resolve(
-        environment, environ, endpoint_url=up.endpoint_url, sandbox_credentials=sandbox.deployer_credentials
-    )
+    return resolve(environment, environ, endpoint_url=up.endpoint_url, sandbox_credentials=sandbox.deployer_credentials)
 
 
 def find_toolchain(loaded: Loaded, environ: Mapping[str, str]) -> Toolchain:

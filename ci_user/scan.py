@@ -23,6 +23,8 @@ NEVER_ACCEPTABLE: Final = frozenset(check.id for check in ALL if check.never_acc
 """Ids of the checks that no entry of accepted_findings waives."""
 
 _FILE: Final = "scan.plan.json"
+# The parts that checkov reads. The others are as large again, and it parses slowly.
+_PARTS: Final = ("format_version", "terraform_version", "planned_values", "resource_changes", "configuration")
 # What JSON may hold but YAML, by which checkov reads it, may not; and its line breaks, which it would fold.
 _NOT_YAML: Final = re.compile(
     "[^\x09\x0a\x0d\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
@@ -186,7 +188,8 @@ def _printable(finding: Finding) -> Finding:
 
 
 def _yaml_proof(document: Mapping[str, Any]) -> str:
-    text = json.dumps(document, ensure_ascii=False, allow_nan=False)
+    parts = {key: document[key] for key in _PARTS if key in document}
+    text = json.dumps(parts, ensure_ascii=False, allow_nan=False)
     return _NOT_YAML.sub(lambda found: _escape(found[0]), text)
 
 

@@ -138,6 +138,18 @@ class StateBucket:
                     done.append(setting.step)
         return tuple(done)
 
+    def server_time(self) -> datetime:
+        """Return S3's clock, rounded down to the second.
+
+        Raises:
+            StateBucketError: The bucket is not there, or belongs to somebody else.
+            AwsError: The call failed.
+        """
+        answer = self._head()
+        if answer is None:
+            raise self._missing()
+        return _date(answer)
+
     def read(self, key: str, version_id: str | None = None) -> StoredObject | None:
         """Return an object, or one version of it; None when it is not there.
 
@@ -289,19 +301,13 @@ class StateBucket:
             runbook="aws-refused-a-call",
         )
 
-    def _found_region(self) -> str | None:
-        """Return where the bucket is, or None when there is none."""
+    def _head(self) -> Any:  # noqa: ANN401
+        """Return the answer to HeadBucket, or None when there is no bucket."""
         from botocore.exceptions import ClientError
 
         with calling(f"looking for the bucket {self.name}"):
             try:
-                answer = self._request("head_bucket")
-                region = answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region")
-                if region:
-                    return str(region)
-                # https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetBucketLocation.html
-                location = self._request("get_bucket_location")["LocationConstraint"]
-                return {None: "us-east-1", "": "us-east-1", "EU": "eu-west-1"}.get(location, str(location))
+                return self._request("head_bucket")
             except ClientError as error:
                 status = error.response["ResponseMetadata"]["HTTPStatusCode"]
                 if status == 404:
@@ -309,6 +315,19 @@ class StateBucket:
                 if status == 403:
                     raise self._foreign() from None
                 raise
+
+    def _found_region(self) -> str | None:
+        """Return where the bucket is, or None when there is none."""
+        answer = self._head()
+        if answer is None:
+            return None
+        region = answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region")
+        if region:
+            return str(region)
+        # https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetBucketLocation.html
+        with calling(f"looking for the bucket {self.name}"):
+            location = self._request("get_bucket_location").get("LocationConstraint")
+        return {None: "us-east-1", "": "us-east-1", "EU": "eu-west-1"}.get(location, str(location))
 
     def _create(self) -> None:
         from botocore.exceptions import ClientError

@@ -48,7 +48,7 @@ def status(run: Run) -> StatusReport:
         keys=tuple(_key(user, key, journal, held) for key in keys),
         targets=tuple(held),
         quarantined_by=live.quarantined_by if live else (),
-        holder=str(seen.holder) if seen and seen.holder else None,
+        holder=seen.holder_text if seen else None,
         notes=_notes(keys, journal, held),
     )
 

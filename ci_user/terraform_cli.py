@@ -169,9 +169,7 @@ class Terraform:
         environment = self._environment() | {"TF_DATA_DIR": str(self._data_dir)}
         if self._cli_config is not None:
             environment["TF_CLI_CONFIG_FILE"] = str(self._cli_config)
-        process = _Process(
-            _command_line(self._binary, command, arguments, options), self._module, environment
-        )
+        process = _Process(_command_line(self._binary, command, arguments, options), self._module, environment)
         diagnostics: list[Event] = []
         other: list[str] = []
 
@@ -196,9 +194,7 @@ class Terraform:
         return code, "".join(other)
 
 
-def _command_line(
-    binary: Path, command: str, arguments: tuple[str, ...], options: dict[str, Any]
-) -> list[str]:
+def _command_line(binary: Path, command: str, arguments: tuple[str, ...], options: dict[str, Any]) -> list[str]:
     from python_terraform import IsFlagged, IsNotFlagged
     from python_terraform import Terraform as CommandBuilder
 
@@ -326,13 +322,10 @@ def _failure(
             )
     if errors:
         told = "\n".join(
-            "    " + plain(" ".join(f"{e.get('summary', '')}: {e.get('detail', '')}".split()))[:1500]
-            for e in errors
+            "    " + plain(" ".join(f"{e.get('summary', '')}: {e.get('detail', '')}".split()))[:1500] for e in errors
         )
     else:
-        told = "\n".join(
-            "    " + plain(line) for line in (stderr or "".join(other)).strip().splitlines()[-15:]
-        )
+        told = "\n".join("    " + plain(line) for line in (stderr or "".join(other)).strip().splitlines()[-15:])
     return TerraformError(
         f"`terraform {command}` failed (exit code {code}):\n{told}",
         where=next((str(e["address"]) for e in errors if e.get("address")), None),
@@ -382,7 +375,5 @@ def write_state_profile(directory: Path) -> Path:
     """Write the AWS configuration whose only profile asks ``credential_process.py``; return its path. Holds no secret."""
     script = Path(__file__).with_name("credential_process.py")
     path = directory / "aws-config"
-    write_private(
-        path, f'[profile {STATE_PROFILE}]\ncredential_process = "{sys.executable}" "{script}"\n'.encode()
-    )
+    write_private(path, f'[profile {STATE_PROFILE}]\ncredential_process = "{sys.executable}" "{script}"\n'.encode())
     return path

@@ -29,9 +29,7 @@ class Tfvars:
         return hashlib.sha256(self.content).hexdigest()
 
 
-def render(
-    environment: Environment, *, policies: Mapping[str, str], boundary: str, role_boundary: str
-) -> Tfvars:
+def render(environment: Environment, *, policies: Mapping[str, str], boundary: str, role_boundary: str) -> Tfvars:
     """Return the variables for an environment.
 
     Args:

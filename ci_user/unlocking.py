@@ -28,7 +28,7 @@ def unlock(run: Run, *, yes: bool, ask: Callable[[str], str] | None) -> TextRepo
     terraform = run.bucket.read(lock_key)
     held = []
     if seen.holder is not None:
-        held.append(f"lease: {seen.holder}")
+        held.append(f"lease: {seen.holder_text}")
     if terraform is not None:
         held.append(f"Terraform's lock: {_terraform_holder(terraform.body)}")
     if not held:
@@ -44,10 +44,10 @@ def unlock(run: Run, *, yes: bool, ask: Callable[[str], str] | None) -> TextRepo
             )
         if ask("Is that run dead for certain? Type yes to unlock: ").strip() != "yes":
             raise ConfirmationError("nothing was unlocked")
-    if seen.holder is not None:
-        break_lease(seen)
+    if seen.holder is not None and seen.nonce is not None:
+        break_lease(run.bucket, environment.state.lease_key, seen.nonce)
     if terraform is not None:
-        run.bucket.delete(lock_key)
+        run.bucket.delete(lock_key, terraform.etag)
     return TextReport((f"{environment.name}: unlocked",), {"held": held})
 
 

@@ -66,9 +66,7 @@ def render(document: Mapping[str, Any], parameters: Parameters) -> Document:
 
 def _key(key: str, place: str) -> str:
     if "${" in key:
-        raise PolicyError(
-            f"the key {key!r} holds a parameter", where=place, expected="parameters in values only"
-        )
+        raise PolicyError(f"the key {key!r} holds a parameter", where=place, expected="parameters in values only")
     return key
 
 

@@ -73,7 +73,9 @@ class PlanReport:
         if not self.verdict.clean:
             lines.append(f"{self.environment}: the scan found what must not be deployed")
         elif self.exit_code == 2:
-            lines.append(f"{self.environment}: changes are pending; `invoke deploy --env {self.environment}` makes them")
+            lines.append(
+                f"{self.environment}: changes are pending; `invoke deploy --env {self.environment}` makes them"
+            )
         else:
             lines.append(f"{self.environment}: nothing to do")
         if self.digest:

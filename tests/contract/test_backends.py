@@ -62,7 +62,7 @@ class Watched:
     """An access that records the operations of its clients and can answer in AWS's place."""
 
     def __init__(self, access: AwsAccess) -> None:
-        self._access = access.fenced_by(lambda: None)
+        self._access = access.fenced_by(lambda _: None)
         self.account_id, self.region, self.partition = access.account_id, access.region, access.partition
         self.operations: list[str] = []
         self.answer: Callable[[str], tuple[int, str] | None] = lambda _: None
@@ -581,7 +581,7 @@ def test_a_planted_leak_is_found(debug_log: io.StringIO) -> None:
 def test_a_lost_lease_passes_through_without_the_request(aws_place: AwsPlace, before_request: int) -> None:
     sent = itertools.count()
 
-    def lost() -> None:
+    def lost(_: object) -> None:
         if next(sent) >= before_request:
             raise LeaseLostError("lost")
 

@@ -190,7 +190,7 @@ def test_another_name_would_replace_the_user_and_is_refused(deployed: Done, quie
     )
     done = quiet.invoke("deploy", "--env", "testing", "--yes")
     assert done.code == 1, done.text
-    assert "module.ci_user.aws_iam_user.this would be replaced (needs --allow-replace)" in done.err
+    assert "module.ci_user.aws_iam_user.this would be renamed (needs --allow-replace)" in done.err
     assert len(keys(aws)) == 1
 
 

@@ -194,7 +194,8 @@ def test_a_fenced_access_asks_before_each_request_and_sends_nothing_when_the_lea
     class Lost(Exception):
         pass
 
-    def check() -> None:
+    def check(request: Any) -> None:
+        assert request.headers["X-Amz-Date"]
         raise Lost
 
     fenced = resolve(environment(endpoint_url=ENDPOINT), {}).target.fenced_by(check)

@@ -170,7 +170,7 @@ def keeper(
     return KeyKeeper(
         user=Iam(world, faults),  # type: ignore[arg-type]
         access=sts or Sts(world),  # type: ignore[arg-type]
-        backends=[FaultyBackend(world.stage, faults), FaultyBackend(world.second, faults)],  # type: ignore[list-item]
+        backends=[FaultyBackend(world.stage, faults), FaultyBackend(world.second, faults)],
         lease=HeldLease(world, faults, run),
         verification=Verification(
             successes=3, interval=dt.timedelta(milliseconds=1), deadline=dt.timedelta(seconds=1)

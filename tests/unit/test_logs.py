@@ -45,7 +45,7 @@ def without_filters() -> Iterator[None]:
 
 def use_every_operation_with_a_secret(access: AwsAccess) -> str:
     """Write and read a secret everywhere; return the secret of an access key made on the way."""
-    access = access.fenced_by(lambda: None)
+    access = access.fenced_by(lambda _: None)
     name = f"logs-{secrets.token_hex(4)}"
     manager, parameters, iam = (access.client(one) for one in ("secretsmanager", "ssm", "iam"))
     manager.create_secret(Name=name, SecretString=SECRET)

@@ -262,7 +262,7 @@ def test_empty_pages_before_the_parameter_are_read_past(
     key_id = new_key().id
     found = {"Name": name, "Version": 1, "Description": f"ci-user key={key_id} version=1"}
     pages = iter([{"Parameters": [], "NextToken": "1"}, {"Parameters": [], "NextToken": "2"}, {"Parameters": [found]}])
-    client = aws.access.fenced_by(lambda: None).client("ssm")
+    client = aws.access.fenced_by(lambda _: None).client("ssm")
     monkeypatch.setattr(
         client,
         "_make_api_call",
