@@ -380,7 +380,7 @@ def test_a_crash_after_each_request_loses_no_key_and_a_repetition_finishes(aws_p
         aws_place.open().stage(key)
         sent = itertools.count()
 
-        def crash(limit: int = allowed, sent: Iterator[int] = sent) -> None:
+        def crash(_: object, limit: int = allowed, sent: Iterator[int] = sent) -> None:
             if next(sent) >= limit:
                 raise LeaseLostError("crash")
 
