@@ -142,10 +142,12 @@ def judge(
     unused: list[Acceptance] = []
     for id_, acceptance in open_entries:
         key = (id_, acceptance.resource)
-        if key in matched or destroying:
+        over = _is_over(acceptance, today)
+        # An expired one that was renewed beside it accepts nothing either.
+        if destroying or (key in matched and not (over and key in valid)):
             continue
         unused.append(acceptance)
-        failed.append(_unused(id_, acceptance, _is_over(acceptance, today)))
+        failed.append(_unused(id_, acceptance, over))
     used = tuple(_distinct(entry.acceptance for entry in accepted))
     return Verdict(
         failed=tuple(failed),
@@ -177,12 +179,12 @@ def _explained(finding: Finding, valid: Acceptance | None, lapsed: Acceptance | 
 
 
 def _unused(id_: str, acceptance: Acceptance, over: bool) -> Finding:
-    also = f", and it is over since {acceptance.expires}" if over else ""
+    message = f"it is over since {acceptance.expires}" if over else "the scan does not find it"
     return Finding(
         check=id_,
         name="Every accepted finding is there",
         resource=acceptance.resource,
-        message=f"accepted_findings names it, but the scan does not find it{also}",
+        message=f"accepted_findings names it, but {message}",
         fix="take the entry out of accepted_findings, or correct its check or resource",
     )
 

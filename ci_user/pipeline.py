@@ -296,7 +296,7 @@ def _plan(
         around: Future[Surroundings] = pool.submit(_look_around, run, keeper)
         if approved is not None:
             if memory is None:
-                scanner.preload()
+                scanner.preload(run.loaded.documents)
             file = approval.open_bundle(approved.directory, approved.digest, _subject(run, terraform), run.workdir)
             with run.console.step("reading the approved plan"):
                 _initialise(run, terraform)
@@ -307,7 +307,7 @@ def _plan(
             with run.console.step("planning"):
                 _initialise(run, terraform)
                 if memory is None:
-                    scanner.preload()
+                    scanner.preload(run.loaded.documents)
                 outcome = terraform.plan(tfvars, file)
             seconds["plan"] = time.monotonic() - began
             changed, drift = outcome.changed, outcome.drift

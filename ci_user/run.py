@@ -40,6 +40,11 @@ class Loaded:
     boundary: str
     role_boundary: str
 
+    @property
+    def documents(self) -> tuple[str, ...]:
+        """Return every policy document that a plan of this environment holds."""
+        return (*self.tfvars.values["policies"].values(), self.boundary, self.role_boundary)
+
 
 @dataclass(frozen=True)
 class Run:

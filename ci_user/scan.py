@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -56,9 +56,13 @@ class Scanner:
     # checkov's registries are shared by the whole process, so the lock is too.
     _lock: ClassVar[threading.Lock] = threading.Lock()
 
-    def preload(self) -> None:
-        """Begin to import checkov in the background, which takes some 3 seconds. A failure shows when scanning."""
-        threading.Thread(target=self._load_quietly, name="import-checkov", daemon=True).start()
+    def preload(self, policies: Sequence[str] = ()) -> None:
+        """Begin to import checkov in the background, which takes some 3 seconds. A failure shows when scanning.
+
+        Args:
+            policies: Policy documents that the plan is going to hold, as JSON; they are analysed meanwhile.
+        """
+        threading.Thread(target=self._load_quietly, args=(policies,), name="import-checkov", daemon=True).start()
 
     def scan(
         self,
@@ -94,8 +98,8 @@ class Scanner:
         data = _addresses(resource for resource in plan.resources if resource.mode == "data")
         with self._lock:
             file = workdir / _FILE
+            write_private(file, _yaml_proof(document).encode("utf-8"))
             try:
-                write_private(file, _yaml_proof(document).encode("utf-8"))
                 report = checkov_run.run(file, managed, data)
             finally:
                 file.unlink(missing_ok=True)
@@ -107,13 +111,15 @@ class Scanner:
             checks_run=tuple(sorted(run | report.checks)),
         )
 
-    def _load_quietly(self) -> None:
+    def _load_quietly(self, policies: Sequence[str]) -> None:
         import contextlib
 
         from ci_user import checkov_run
 
         with self._lock, contextlib.suppress(ScanError):
             checkov_run.load()
+            if policies:
+                checkov_run.warm_up(policies)
 
 
 def _require_whole(plan: Plan) -> None:
@@ -152,9 +158,10 @@ def _require_identity(plan: Plan, context: CheckContext) -> None:
 
 def _own(plan: Plan, context: CheckContext) -> tuple[list[Finding], int, set[str]]:
     findings, passed, run = [], 0, set()
+    forgotten = _forgotten(plan)
     for check in ALL:
         for resource in (*plan.resources, *plan.data):
-            if resource.type not in check.resource_types:
+            if resource.type not in check.resource_types or resource.address in forgotten:
                 continue
             message = _evaluate(check, resource, plan, context)
             run.add(check.id)

@@ -46,10 +46,15 @@ class Answer:
 
 
 Interfere = Callable[[Request], Answer | None]
+Observe = Callable[[Request, int, bytes], None]
 
 
 class Proxy:
-    """Records what passes; ``before`` may answer instead of the server, ``after`` may replace its answer."""
+    """Records what passes; ``before`` may answer instead of the server, ``after`` may replace its answer.
+
+    ``observe`` is told each answer of the server, status and body, also one that ``after`` then replaces; ``clear``
+    leaves it in place.
+    """
 
     def __init__(self, upstream: str) -> None:
         parts = urllib.parse.urlsplit(upstream)
@@ -59,6 +64,7 @@ class Proxy:
         self.requests: list[Request] = []
         self.before: Interfere = lambda _: None
         self.after: Interfere = lambda _: None
+        self.observe: Observe = lambda _request, _status, _body: None
         handler = type("Handler", (_Handler,), {"proxy": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True
@@ -76,9 +82,7 @@ class Proxy:
 
     @contextmanager
     def running(self) -> Iterator[Proxy]:
-        thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
-        )
+        thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         thread.start()
         try:
             yield self
@@ -98,13 +102,12 @@ class _Handler(BaseHTTPRequestHandler):
     def _relay(self) -> None:
         body = self._body()
         headers = {name.lower(): value for name, value in self.headers.items()}
-        request = Request(
-            self.command, self.path, _action(self.command, self.path, headers, body), headers, body
-        )
+        request = Request(self.command, self.path, _action(self.command, self.path, headers, body), headers, body)
         self.proxy.requests.append(request)
         own = self.proxy.before(request)
         if own is None:
             status, answered, payload = self._forward(body)
+            self.proxy.observe(request, status, payload)
             own = self.proxy.after(request)
         if own is not None:
             if own.drop:

@@ -1,0 +1,400 @@
+"""The key work on real parts, in process, through every fault of the network and the services: the next run finishes it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ci_user.backends import Held, open_backend, settings_model
+from ci_user.environment import Verification
+from ci_user.errors import AwsError, BackendError, CiUserError, KeyStateError
+from ci_user.iam_user import IamUser
+from ci_user.keeper import Kept, KeyKeeper
+from ci_user.lease import Lease, peek
+from ci_user.secret import Secret
+from ci_user.state_bucket import StateBucket
+from tests.proxy import Answer, Proxy, Request
+
+if TYPE_CHECKING:
+    from ci_user.backends import Backend
+    from ci_user.credentials import AwsAccess
+    from tests.conftest import EmbeddedAws
+
+MANAGER, PARAMETERS = "aws-secrets-manager", "aws-ssm"
+STAGES = (MANAGER, PARAMETERS)
+MINT = "CreateAccessKey"
+BUCKET = "key-faults-state"
+SERVICES = {"AmazonSSM": "ssm", "secretsmanager": "secretsmanager"}
+
+
+@dataclass(frozen=True)
+class Names:
+    name: str
+    prefix: str
+    account_id: str = "000000000000"
+    region: str = "eu-west-1"
+    partition: str = "aws"
+    protected: bool = False
+    sandbox: bool = True
+
+
+@dataclass(frozen=True)
+class OtherProcess:
+    """Each run counts as a process of its own on one machine, and the runs before it as dead."""
+
+    pid: int
+    id: str = "one-machine"
+
+    def started(self, pid: int) -> str | None:
+        return str(pid)
+
+    def gone(self, pid: int, started: str | None) -> bool:
+        return pid != self.pid
+
+
+def no_pause(_: float) -> None:
+    return
+
+
+def service(request: Request) -> str:
+    """Return which service a request goes to."""
+    target = request.headers.get("x-amz-target", "").split(".")[0]
+    if " " in request.action:
+        return "s3"
+    return SERVICES.get(target, "sts" if request.action == "GetCallerIdentity" else "iam")
+
+
+@dataclass
+class World:
+    """What outlives a run: the user, the backends, the lease object; and what was seen on the way to them."""
+
+    aws: EmbeddedAws
+    proxy: Proxy
+    stage: str
+    name: str
+    directory: Path
+    mints: list[list[Request]] = field(default_factory=list)
+    most: int = 0
+    runs: int = 0
+
+    def __post_init__(self) -> None:
+        self.names = Names(self.name, f"key-faults-{self.name}")
+        self.user = f"{self.names.prefix}.ci"
+        self.arn = f"arn:aws:iam::{self.aws.account_id}:user/{self.user}"
+        self.secret = f"{'/' if self.stage == PARAMETERS else ''}ci-user/key-faults/{self.name}"
+        self.lease_key = f"{self.name}/lease.json"
+        self.dotenv = self.directory / f"{self.name}.env"
+        self.aws.client("iam").create_user(UserName=self.user)
+        self.proxy.clear()
+        self.proxy.observe = self._count
+
+    def _count(self, request: Request, status: int, body: bytes) -> None:
+        if request.action == MINT and status == 200:
+            self.most = max(self.most, len(self.keys()))
+
+    def keys(self) -> list[Any]:
+        listed: list[Any] = self.aws.client("iam").list_access_keys(UserName=self.user)["AccessKeyMetadata"]
+        return listed
+
+    def access(self) -> AwsAccess:
+        """Return the administrator's way in, through the proxy and with clients of its own."""
+        access = self.aws.access.fenced_by(no_check)
+        access.endpoint_url = self.proxy.url
+        return access
+
+    def backends(self, access: AwsAccess) -> list[Backend]:
+        settings = ({"backend": self.stage, "name": self.secret}, {"backend": "dotenv", "path": self.dotenv.name})
+        models = [settings_model(one["backend"]).model_validate(one) for one in settings]
+        return [open_backend(model, access, self.names, self.directory) for model in models]
+
+    def run(self) -> Kept:
+        """Do the key work as a run of its own would: new clients, new lease, new keeper."""
+        self.runs += 1
+        seen = len(self.proxy.requests)
+        access = self.access()
+        bucket = StateBucket(access, BUCKET, self.aws.account_id, self.aws.region, "aws", None, pause=no_pause)
+        try:
+            with Lease.acquire(
+                bucket,
+                self.lease_key,
+                ttl=timedelta(minutes=10),
+                command="deploy",
+                machine=OtherProcess(self.runs),
+                pause=no_pause,
+                renewing=False,
+            ) as lease:
+                fenced = access.fenced_by(lease.check_request)
+                keeper = KeyKeeper(
+                    user=IamUser(fenced, self.user),
+                    access=access,
+                    backends=self.backends(fenced),
+                    lease=lease,
+                    verification=Verification(
+                        successes=2, interval=timedelta(milliseconds=1), deadline=timedelta(seconds=1)
+                    ),
+                    user_arn=self.arn,
+                    pause=no_pause,
+                )
+                keeper.preflight()
+                return keeper.keep()
+        finally:
+            self.mints.append([request for request in self.proxy.requests[seen:] if request.action == MINT])
+
+    def consumed(self) -> dict[str, str]:
+        """Return the document that consumers read."""
+        if self.stage == MANAGER:
+            text = self.aws.client("secretsmanager").get_secret_value(SecretId=self.secret)["SecretString"]
+        else:
+            text = self.aws.client("ssm").get_parameter(Name=self.secret, WithDecryption=True)["Parameter"]["Value"]
+        document: dict[str, str] = json.loads(text)
+        return document
+
+    def assert_settled(self, when: str) -> str:
+        """See that one key is left, delivered and working, and nothing half done; return its id."""
+        (key,) = self.keys()
+        document = self.consumed()
+        key_id: str = key["AccessKeyId"]
+        assert (key_id, key["Status"]) == (document["AWS_ACCESS_KEY_ID"], "Active"), when
+        assert self.backends(self.aws.access)[0].held() == Held(key_id, None), when
+        if self.stage == MANAGER:
+            versions = self.aws.client("secretsmanager").describe_secret(SecretId=self.secret)["VersionIdsToStages"]
+            assert not [one for one, labels in versions.items() if "AWSPENDING" in labels], when
+        secret = document["AWS_SECRET_ACCESS_KEY"]
+        assert secret in self.dotenv.read_text(), when
+        assert self.aws.access.with_key(key_id, Secret(secret)).caller().arn == self.arn, when
+        bucket = StateBucket(self.aws.access, BUCKET, self.aws.account_id, self.aws.region, "aws", None)
+        state = peek(bucket, self.lease_key)
+        assert state.holder is None, when
+        assert state.journal.intent is None, when
+        assert [(one.id, one.state, len(one.delivered)) for one in state.journal.keys.values()] == [
+            (key_id, "delivered", 2)
+        ], when
+        # An orphan goes before its successor is made, so there is never even a second key.
+        assert self.most == 1, when
+        assert all(len(minted) <= 1 for minted in self.mints), when
+        agents = [minted[0].headers["user-agent"].partition("ci-user-intent/")[2] for minted in self.mints if minted]
+        assert all(agents), when
+        assert len(set(agents)) == len(agents), when
+        return key_id
+
+
+def no_check(_: object) -> None:
+    return
+
+
+NewWorld = Callable[..., World]
+
+
+@pytest.fixture(scope="module")
+def proxy(aws: EmbeddedAws) -> Iterator[Proxy]:
+    StateBucket(aws.access, BUCKET, aws.account_id, aws.region, "aws", None).bootstrap()
+    with Proxy(aws.endpoint_url).running() as running:
+        yield running
+
+
+@pytest.fixture
+def new_world(aws: EmbeddedAws, proxy: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[NewWorld]:
+    """Make users that no run has been on; the SDK's waits between its retries take no time."""
+    monkeypatch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=no_pause))
+    made: list[World] = []
+
+    def make(stage: str = MANAGER) -> World:
+        name = f"{tmp_path.name.replace('_', '-')}-{len(made)}"
+        made.append(World(aws, proxy, stage, name, tmp_path))
+        return made[-1]
+
+    yield make
+    proxy.clear()
+    proxy.observe = lambda _request, _status, _body: None
+
+
+def first_run(world: World) -> list[Request]:
+    """Return the requests of a first key's run to which nothing happens."""
+    kept = world.run()
+    assert kept.made
+    assert kept.key_id == world.assert_settled("without faults")
+    return list(world.proxy.requests)
+
+
+@dataclass
+class Fault:
+    """Drops the connection at the n-th changing request, once or from there on."""
+
+    n: int
+    reached: bool
+    from_there_on: bool
+    count: int = 0
+    hit: Request | None = None
+
+    def before(self, request: Request) -> Answer | None:
+        if self.hit is not None:
+            return Answer(drop=True) if self.from_there_on else None
+        if request.changing:
+            self.count += 1
+            if self.count == self.n:
+                self.hit = request
+                return None if self.reached else Answer(drop=True)
+        return None
+
+    def after(self, request: Request) -> Answer | None:
+        return Answer(drop=True) if request is self.hit else None
+
+    def __str__(self) -> str:
+        place = "after it took effect" if self.reached else "before it arrived"
+        return f"request {self.n}, {self.hit.action if self.hit else 'never sent'}, {place}"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("from_there_on", [False, True], ids=["once", "for good"])
+@pytest.mark.parametrize("reached", [False, True], ids=["before", "after"])
+def test_a_connection_that_is_dropped_at_any_changing_request(
+    new_world: NewWorld, stage: str, from_there_on: bool, reached: bool
+) -> None:
+    """For good is also the crash of a run: nothing more of it arrives, and its lease is not given back."""
+    changing = [request.action for request in first_run(new_world(stage)) if request.changing]
+    assert changing.count(MINT) == 1
+    failures = 0
+    for n in range(1, len(changing) + 1):
+        world = new_world(stage)
+        fault = Fault(n, reached, from_there_on)
+        world.proxy.before, world.proxy.after = fault.before, fault.after
+        try:
+            world.run()
+        except CiUserError as error:
+            assert error.exit_code == 1, fault
+            failures += 1
+        assert fault.hit is not None, fault
+        assert fault.hit.action.startswith(changing[n - 1].split(" ")[0]), fault
+        world.proxy.clear()
+        world.run()
+        world.assert_settled(str(fault))
+    # The SDK gets over a single fault, but for the one call that it must not repeat.
+    assert failures >= len(changing) - 1 if from_there_on else failures == 1
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_throttled_request_is_repeated_and_the_run_ends_well(new_world: NewWorld, stage: str) -> None:
+    world, throttled = new_world(stage), dict[tuple[str, bytes], str]()
+
+    def throttle(request: Request) -> Answer | None:
+        key = (request.action, request.body)
+        if not request.changing or request.action == MINT or key in throttled:
+            return None
+        throttled[key] = service(request)
+        return THROTTLED[service(request)]
+
+    world.proxy.before = throttle
+    assert world.run().made
+    world.assert_settled("throttled")
+    assert set(throttled.values()) == {
+        "s3",
+        "iam",
+        SERVICES[{MANAGER: "secretsmanager", PARAMETERS: "AmazonSSM"}[stage]],
+    }
+    assert [len(minted) for minted in world.mints] == [1]
+
+
+def refused(code: str, status: int = 400) -> Answer:
+    """Return an error as IAM says it."""
+    body = f"<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>no</Message></Error></ErrorResponse>"
+    return Answer(status, body.encode(), headers=(("Content-Type", "text/xml"),))
+
+
+def refused_json(code: str, status: int = 400) -> Answer:
+    """Return an error as Secrets Manager and Parameter Store say it."""
+    body = json.dumps({"__type": code, "message": "no"}).encode()
+    return Answer(status, body, headers=(("Content-Type", "application/x-amz-json-1.1"),))
+
+
+THROTTLED = {
+    "iam": refused("Throttling"),
+    "s3": Answer(503, b"<Error><Code>SlowDown</Code><Message>no</Message></Error>"),
+    "secretsmanager": refused_json("ThrottlingException"),
+    "ssm": refused_json("ThrottlingException"),
+}
+
+
+def at(action: str, answer: Answer) -> Callable[[Request], Answer | None]:
+    return lambda request: answer if request.action == action else None
+
+
+@pytest.mark.parametrize(
+    "answer", [refused("Throttling"), refused("ServiceFailure", 500), refused("ServiceUnavailable", 503)]
+)
+def test_a_refused_mint_is_not_repeated_within_the_run(new_world: NewWorld, answer: Answer) -> None:
+    world = new_world()
+    world.proxy.before = at(MINT, answer)
+    with pytest.raises(AwsError, match="making an access key"):
+        world.run()
+    assert [len(minted) for minted in world.mints] == [1]
+    assert world.keys() == []
+    world.proxy.clear()
+    assert world.run().made
+    world.assert_settled("refused")
+
+
+def test_a_mint_that_took_effect_and_was_answered_500_is_cleaned_up(new_world: NewWorld) -> None:
+    world = new_world()
+    world.proxy.after = at(MINT, refused("ServiceFailure", 500))
+    with pytest.raises(AwsError, match="making an access key"):
+        world.run()
+    (orphan,) = world.keys()
+    world.proxy.clear()
+    kept = world.run()
+    assert any(orphan["AccessKeyId"] in act for act in kept.acts)
+    assert world.assert_settled("answered 500") != orphan["AccessKeyId"]
+
+
+def test_a_user_with_too_many_keys_is_told_so(new_world: NewWorld) -> None:
+    world = new_world()
+    world.proxy.before = at(MINT, refused("LimitExceeded", 409))
+    with pytest.raises(KeyStateError, match="allows no further access key") as raised:
+        world.run()
+    assert raised.value.runbook == "two-keys"
+    assert [len(minted) for minted in world.mints] == [1]
+    world.proxy.clear()
+    assert world.run().made
+    world.assert_settled("too many")
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_backend_that_refuses_any_call_loses_nothing(new_world: NewWorld, stage: str) -> None:
+    requests = first_run(new_world(stage))
+    calls = [request for request in requests if service(request) in SERVICES.values()]
+    assert len(calls) > 10
+    for n in range(len(calls)):
+        world = new_world(stage)
+        count, staged, mints = 0, False, 0
+
+        def refuse(request: Request, world: World = world, n: int = n) -> Answer | None:
+            nonlocal count, staged, mints
+            if service(request) not in SERVICES.values():
+                return None
+            count += 1
+            if count - 1 != n:
+                return None
+            # The key is safe once a body that holds it has been taken.
+            staged = any(b"AWS_SECRET_ACCESS_KEY" in one.body for one in world.proxy.requests if one is not request)
+            mints = len([one for one in world.proxy.requests if one.action == MINT])
+            return refused_json("AccessDeniedException")
+
+        world.proxy.before = refuse
+        with pytest.raises(BackendError, match="AccessDenied") as raised:
+            world.run()
+        when = f"call {n}, {calls[n].action}"
+        assert raised.value.exit_code == 1, when
+        assert calls[n].action in str(raised.value), when
+        left = [key["AccessKeyId"] for key in world.keys()]
+        assert len(left) == mints, when
+        world.proxy.clear()
+        kept = world.run()
+        key_id = world.assert_settled(when)
+        if staged:
+            assert (left, kept.made) == ([key_id], False), when
