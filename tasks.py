@@ -144,9 +144,7 @@ def unlock(context: Context, env: str = "", yes: bool = False, verbose: bool = F
     auto_shortflags=False,
     help=_ENV | _JSON | _VERBOSE | {"yes": "Do it; without it, only say what would be done."},
 )
-def bootstrap(
-    context: Context, env: str = "", yes: bool = False, json: bool = False, verbose: bool = False
-) -> None:
+def bootstrap(context: Context, env: str = "", yes: bool = False, json: bool = False, verbose: bool = False) -> None:
     """Make the state bucket: versioned, encrypted, not public, TLS only."""
     _change(context, "bootstrap", env=env, yes=yes, json=json, verbose=verbose)
 

@@ -38,22 +38,16 @@ sys.exit(code)
 """
 
 
-def _timed(
-    command: list[str], directory: Path, environment: dict[str, str], accept: tuple[int, ...] = (0,)
-) -> float:
+def _timed(command: list[str], directory: Path, environment: dict[str, str], accept: tuple[int, ...] = (0,)) -> float:
     began = time.monotonic()
-    done = subprocess.run(
-        command, cwd=directory, env=environment, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, check=False)
     seconds = time.monotonic() - began
     if done.returncode not in accept:
         sys.exit(f"{command[1]} failed:\n{done.stdout}\n{done.stderr}")
     return seconds
 
 
-def _bare(
-    work: Path, environment: dict[str, str], bucket: str, tfvars: bytes
-) -> tuple[float, dict[str, float]]:
+def _bare(work: Path, environment: dict[str, str], bucket: str, tfvars: bytes) -> tuple[float, dict[str, float]]:
     """Run Terraform as one would by hand, on a copy of the modules with an environment of its own."""
     variables = work / "bench.tfvars.json"
     variables.write_bytes(tfvars)
@@ -115,9 +109,7 @@ def _peak_memory(copy: Path, environment: dict[str, str]) -> float:
 
 def main() -> None:
     """Run the rounds and print one line for each figure."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     rounds = parser.parse_args().rounds
     first: list[float] = []
@@ -129,9 +121,7 @@ def main() -> None:
             first.append(ratios[0])
             unchanged.append(ratios[1])
             memory.append(ratios[2])
-    print(
-        f"first deploy over bare Terraform: median {statistics.median(first):.2f} of {_list(first)}; at most 1.15"
-    )
+    print(f"first deploy over bare Terraform: median {statistics.median(first):.2f} of {_list(first)}; at most 1.15")
     print(
         f"unchanged over bare Terraform:    median {statistics.median(unchanged):.2f} of {_list(unchanged)}; at most 0.50"
     )
@@ -187,7 +177,8 @@ def _round(directory: Path, number: int) -> tuple[float, float, float]:
         bare, parts = _bare(work, bare_environment, "bare-terraform-state", tfvars)
         ours, waited, told = _deploy(copy, child)
         print(
-            f"round {number}, first:     bare {bare:5.1f} s {_told(parts)}; deploy {ours:5.1f} s {_told(told)}, waited {waited:.1f} s"
+            f"round {number}, first:     bare {bare:5.1f} s {_told(parts)}; "
+            f"deploy {ours:5.1f} s {_told(told)}, waited {waited:.1f} s"
         )
         bare_again, parts = _bare(work, bare_environment, "bare-terraform-state", tfvars)
         ours_again, waited, told = _deploy(copy, child)

@@ -69,7 +69,7 @@ class BucketSettings:
         yield Setting(f"encrypt {encryption} by default", self._encryption, self._encrypt)
         yield Setting("refuse plain HTTP in the bucket policy", self._policy, self._refuse_plain_http)
 
-    def _read(self, what: str, operation: str, absent: str = "") -> Any:  # noqa: ANN401 - botocore's answers have no type
+    def _read(self, what: str, operation: str, absent: str = "") -> Any:
         """Return an answer, {} when the setting is absent.
 
         Raises:

@@ -204,7 +204,7 @@ def warm_up(policies: Sequence[str]) -> None:
 class _FailClosedRegistry:
     """One of checkov's registries, with a scan that neither swallows an exception nor reuses another one's analysis."""
 
-    def __init__(self, registry: Any, checkov: SimpleNamespace, watch: _Watch) -> None:  # noqa: ANN401 - untyped
+    def __init__(self, registry: Any, checkov: SimpleNamespace, watch: _Watch) -> None:
         self._registry = registry
         self._checkov = checkov
         self._watch = watch
@@ -219,7 +219,7 @@ class _FailClosedRegistry:
         scanned_file: str,
         entity: dict[str, Any],
         skipped_checks: list[Any],  # noqa: ARG002 - no comment in a plan skips a check
-        runner_filter: Any,  # noqa: ANN401 - untyped
+        runner_filter: Any,
         report_type: str | None = None,
     ) -> dict[Any, Any]:
         kind, name, attributes = self.extract_entity_details(entity)
@@ -254,8 +254,8 @@ class _FailClosedRegistry:
         return results
 
 
-def _complete(runner: Any, original: Callable[..., Any]) -> Callable[..., Any]:  # noqa: ANN401 - untyped
-    def results(*args: object, **options: object) -> Any:  # noqa: ANN401 - untyped
+def _complete(runner: Any, original: Callable[..., Any]) -> Callable[..., Any]:
+    def results(*args: object, **options: object) -> Any:
         found = original(*args, **options)
         missing = {check.id for check in runner.graph_registry.checks} - {check.id for check in found}
         if missing or not found:
@@ -275,7 +275,7 @@ def _refuse_includes(file: Path) -> None:
 
 
 def _compare(
-    report: Any,  # noqa: ANN401 - untyped
+    report: Any,
     file: Path,
     watch: _Watch,
     managed: frozenset[str],
@@ -301,7 +301,7 @@ def _differing(found: set[str], expected: frozenset[str]) -> str:
     return f"{len(found)} of {len(expected)}; {', '.join(names[:5])}"
 
 
-def _result(report: Any, watch: _Watch, version: str) -> CheckovReport:  # noqa: ANN401 - untyped
+def _result(report: Any, watch: _Watch, version: str) -> CheckovReport:
     findings = [
         Finding(
             check=record.check_id,

@@ -109,7 +109,7 @@ def duration(flag: str, text: str) -> timedelta:
         ) from None
 
 
-def deploy(  # noqa: PLR0913 - one argument a flag
+def deploy(
     console: Console,
     *,
     env: str,

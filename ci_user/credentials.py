@@ -525,7 +525,7 @@ def _refreshing_session(session: Session, source: Callable[[], SessionCredential
 
 def _holding(session: Any, credentials: RefreshableCredentials) -> Session:
     # The only way to hand a session credentials that refresh themselves.
-    session._credentials = credentials  # noqa: SLF001
+    session._credentials = credentials
     held: Session = session
     return held
 

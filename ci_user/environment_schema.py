@@ -52,11 +52,11 @@ def text() -> str:
 
 
 class _Generator(GenerateJsonSchema):
-    def encode_default(self, dft: Any) -> Any:  # noqa: ANN401
+    def encode_default(self, dft: Any) -> Any:
         return format_duration(dft) if isinstance(dft, timedelta) else super().encode_default(dft)
 
 
-def _cleaned(part: Any, *, names: bool = False) -> Any:  # noqa: ANN401
+def _cleaned(part: Any, *, names: bool = False) -> Any:
     """Drop what says nothing to an editor: titles made of class names, and defaults that mean "left out"."""
     if isinstance(part, list):
         return [_cleaned(item) for item in part]

@@ -141,7 +141,7 @@ def _unfit(text: str) -> str | None:
     return None
 
 
-def _line(event: Any) -> int:  # noqa: ANN401
+def _line(event: Any) -> int:
     line: int = event.start_mark.line
     return line + 1
 
@@ -165,7 +165,7 @@ class _TooMuchError(yaml.MarkedYAMLError):
     pass
 
 
-def _node(event: Any, events: Iterator[Any], path: Path, document: Document) -> Any:  # noqa: ANN401
+def _node(event: Any, events: Iterator[Any], path: Path, document: Document) -> Any:
     document.lines.setdefault(path, _line(event))
     if len(document.lines) > MOST:
         raise _TooMuchError(problem=f"more than {MOST} values", problem_mark=event.start_mark)
@@ -209,7 +209,7 @@ def _mapping(events: Iterator[Any], path: Path, document: Document) -> dict[str,
     return mapping
 
 
-def _key(event: Any, events: Iterator[Any], path: Path, document: Document) -> str:  # noqa: ANN401
+def _key(event: Any, events: Iterator[Any], path: Path, document: Document) -> str:
     line = _line(event)
     aside = Document()
     value = _node(event, events, (*path, "?"), aside)
@@ -230,7 +230,7 @@ def _key(event: Any, events: Iterator[Any], path: Path, document: Document) -> s
     return stand_in
 
 
-def _scalar(event: Any, path: Path, document: Document) -> Any:  # noqa: ANN401
+def _scalar(event: Any, path: Path, document: Document) -> Any:
     text: str = event.value
     document.raw[path] = text
     if _KEY_ID.search(text):

@@ -99,7 +99,8 @@ class KeyKeeper:
     def observe(self) -> Observation:
         """Return what is true in IAM, in the journal and in the backends, without reading a secret."""
         journal = self._lease.journal
-        keys = tuple(key for key in self._user.keys() if key.id not in self._gone)
+        listed = self._user.keys()
+        keys = tuple(key for key in listed if key.id not in self._gone)
         return Observation(
             keys=keys,
             journal=journal,

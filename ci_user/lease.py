@@ -192,14 +192,14 @@ class Lease:
         """
         self._checked()
 
-    def fence(self, client: Any) -> None:  # noqa: ANN401 - botocore's clients have no type
+    def fence(self, client: Any) -> None:
         """Have every request of a client checked after it was signed, just before it is sent, each retry included.
 
         https://docs.aws.amazon.com/boto3/latest/guide/events.html
         """
         client.meta.events.register("before-send", self.check_request)
 
-    def check_request(self, request: Any, **_: object) -> None:  # noqa: ANN401
+    def check_request(self, request: Any, **_: object) -> None:
         """Check the lease for one signed request; takes what botocore's ``before-send`` gives.
 
         Besides ``check``: AWS accepts a request until 15 minutes after the time it was signed with, and that is this
@@ -341,7 +341,7 @@ class Lease:
         self._time = when
         self._trouble = None
         self._unsettled.clear()
-        if document.holder is not None and not self._stop.is_set():
+        if document.holder is not None:
             self._holder = document.holder
             self._held = _Held(document.holder, when)
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ from ci_user.keeper import Kept, KeyKeeper
 from ci_user.live import live_findings, refuse_nested_prefixes
 from ci_user.plan import Plan, parse
 from ci_user.plan_guard import refusals
-from ci_user.plan_words import iam_changes
+from ci_user.plan_words import drifted, iam_changes
 from ci_user.redaction import redact
 from ci_user.reports.model import DeployReport, DestroyReport, PlanReport, findings_document
 from ci_user.run import Loaded, Run, find_toolchain, load, opened
@@ -205,9 +205,8 @@ def destroy(
             tfvars, file = _write_tfvars(run), run.workdir / "destroy.tfplan"
             with console.step("planning the removal"):
                 _initialise(run, terraform)
-                outcome = terraform.plan(tfvars, file, destroy=True)
                 changes: tuple[str, ...] = ()
-                if outcome.changed:
+                if terraform.plan(tfvars, file, destroy=True):
                     document = parse(terraform.show(file))
                     _refuse(document, allow_replace=True, destroying=True)
                     changes = iam_changes(document)
@@ -300,7 +299,7 @@ def _plan(
             file = approval.open_bundle(approved.directory, approved.digest, _subject(run, terraform), run.workdir)
             with run.console.step("reading the approved plan"):
                 _initialise(run, terraform)
-            changed, drift = True, tuple[str, ...]()
+            changed = True
         else:
             tfvars, file = _write_tfvars(run), run.workdir / "plan.tfplan"
             began = time.monotonic()
@@ -308,9 +307,8 @@ def _plan(
                 _initialise(run, terraform)
                 if memory is None:
                     scanner.preload(run.loaded.documents)
-                outcome = terraform.plan(tfvars, file)
+                changed = terraform.plan(tfvars, file)
             seconds["plan"] = time.monotonic() - began
-            changed, drift = outcome.changed, outcome.drift
         content: Plan | None = None
         if changed or memory is None:
             began = time.monotonic()
@@ -326,6 +324,7 @@ def _plan(
         surroundings = around.result()
     verdict = _judge(run, result, surroundings.live)
     changes = iam_changes(content) if content is not None and not content.is_empty else ()
+    drift = drifted(content) if content is not None else ()
     return Planned(
         file=file,
         digest=_digest_of(run.loaded, file),

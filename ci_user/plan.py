@@ -176,7 +176,7 @@ def _mapping(holder: Mapping[str, Any], key: str, where: str) -> Mapping[str, An
     return value
 
 
-def _optional(holder: Mapping[str, Any], key: str, kind: type, where: str) -> Any:  # noqa: ANN401 - it returns `kind`
+def _optional(holder: Mapping[str, Any], key: str, kind: type, where: str) -> Any:
     value = holder.get(key)
     if value is None:
         return None
@@ -192,7 +192,7 @@ def _path(where: str, key: str) -> str:
 class _Everything(Mapping[str, Any]):
     """An ``after_unknown`` of just ``true``: whatever is asked for is unknown."""
 
-    def __getitem__(self, key: str) -> Any:  # noqa: ANN401 - a mapping's signature
+    def __getitem__(self, key: str) -> Any:
         return True
 
     def __iter__(self) -> Iterator[str]:
@@ -201,5 +201,5 @@ class _Everything(Mapping[str, Any]):
     def __len__(self) -> int:
         return 0
 
-    def get(self, _key: str, _default: Any = None, /) -> Any:  # noqa: ANN401 - a mapping's signature
+    def get(self, _key: str, _default: Any = None, /) -> Any:
         return True

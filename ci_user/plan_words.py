@@ -43,6 +43,16 @@ def iam_changes(plan: Plan) -> tuple[str, ...]:
     return tuple(dict.fromkeys(plain(line, _LONGEST) for line in lines))
 
 
+def drifted(plan: Plan) -> tuple[str, ...]:
+    """Return the addresses of what was changed outside, without what AWS counts by itself."""
+    return tuple(change.address for change in plan.drift if _changed_outside(change))
+
+
+def _changed_outside(change: Change) -> bool:
+    before, after = change.before or {}, change.after or {}
+    return any(before.get(name) != after.get(name) for name in {*before, *after} - _UNTOLD)
+
+
 def _policy(change: Change) -> Iterator[str]:
     name = _name(change)
     before, after = _statements(change.before), _statements(change.after)

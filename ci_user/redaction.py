@@ -74,7 +74,7 @@ def redact(document: Mapping[str, Any]) -> dict[str, Any]:
     return swept
 
 
-def masked(value: Any, mask: Any) -> Any:  # noqa: ANN401 - any JSON value
+def masked(value: Any, mask: Any) -> Any:
     """Return `value` with everything replaced that `mask` marks.
 
     Args:
@@ -92,7 +92,7 @@ class _Redactor:
         self._texts: set[str] = set()
         self._numbers: set[str] = set()
 
-    def walk(self, part: Any) -> Any:  # noqa: ANN401 - any JSON value
+    def walk(self, part: Any) -> Any:
         if isinstance(part, list):
             return [self.walk(item) for item in part]
         if not isinstance(part, Mapping):
@@ -110,7 +110,7 @@ class _Redactor:
                 redacted[key] = self.walk(value)
         return redacted
 
-    def variables(self, variables: Any, declared: Mapping[str, Any]) -> Any:  # noqa: ANN401 - any JSON value
+    def variables(self, variables: Any, declared: Mapping[str, Any]) -> Any:
         if not isinstance(variables, Mapping):
             return SENSITIVE
         redacted = {}
@@ -121,7 +121,7 @@ class _Redactor:
             redacted[name] = {"value": self.masked(value, not open_)}
         return redacted
 
-    def masked(self, value: Any, mask: Any) -> Any:  # noqa: ANN401 - any JSON value
+    def masked(self, value: Any, mask: Any) -> Any:
         if mask is False or mask is None:
             return _copy(value)
         if isinstance(mask, Mapping) and isinstance(value, Mapping):
@@ -135,7 +135,7 @@ class _Redactor:
         self._remember(value)
         return SENSITIVE
 
-    def sweep(self, part: Any) -> Any:  # noqa: ANN401 - any JSON value
+    def sweep(self, part: Any) -> Any:
         if not self._texts and not self._numbers:
             return part
         if isinstance(part, list):
@@ -149,7 +149,7 @@ class _Redactor:
             for key, value in part.items()
         }
 
-    def _attributes(self, values: Any, mask: Any) -> Any:  # noqa: ANN401 - any JSON value
+    def _attributes(self, values: Any, mask: Any) -> Any:
         if values is None:
             return None
         # The object itself stays an object, so that readers find the attributes' names.
@@ -157,18 +157,18 @@ class _Redactor:
             return {key: self.masked(value, True) for key, value in values.items()}
         return self.masked(values, mask)
 
-    def _output(self, output: Any) -> Any:  # noqa: ANN401 - any JSON value
+    def _output(self, output: Any) -> Any:
         if not isinstance(output, Mapping):
             return SENSITIVE
         mask = output.get("sensitive") is not False
         return {key: self.masked(value, mask) if key == "value" else _copy(value) for key, value in output.items()}
 
-    def _attributes_swept(self, values: Any) -> Any:  # noqa: ANN401 - any JSON value
+    def _attributes_swept(self, values: Any) -> Any:
         if isinstance(values, Mapping):
             return {key: self._swept(value) for key, value in values.items()}
         return self._swept(values)
 
-    def _swept(self, value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    def _swept(self, value: Any) -> Any:
         if isinstance(value, Mapping):
             if any(self._holds(key) for key in value):
                 return SENSITIVE
@@ -177,12 +177,12 @@ class _Redactor:
             return [self._swept(part) for part in value]
         return SENSITIVE if self._holds(value) else value
 
-    def _holds(self, value: Any) -> bool:  # noqa: ANN401 - any JSON value
+    def _holds(self, value: Any) -> bool:
         if isinstance(value, str):
             return value in self._texts or any(text in value for text in self._texts if len(text) >= _SHORTEST_PART)
         return isinstance(value, int | float) and str(value) in self._numbers
 
-    def _remember(self, value: Any) -> None:  # noqa: ANN401 - any JSON value
+    def _remember(self, value: Any) -> None:
         for leaf in _leaves(value):
             if isinstance(leaf, str) and leaf and leaf != SENSITIVE:
                 # As it is, and as it stands inside of JSON that a provider made of it.
@@ -197,7 +197,7 @@ def _holds_attributes(key: str, part: Mapping[str, Any]) -> bool:
     return not (key == "values" and _MASKS[key] not in part and "address" not in part)
 
 
-def _leaves(value: Any) -> Iterator[Any]:  # noqa: ANN401 - any JSON value
+def _leaves(value: Any) -> Iterator[Any]:
     if isinstance(value, Mapping):
         for part in value.values():
             yield from _leaves(part)
@@ -208,7 +208,7 @@ def _leaves(value: Any) -> Iterator[Any]:  # noqa: ANN401 - any JSON value
         yield value
 
 
-def _configuration(part: Any, key: str = "", in_provider: bool = False) -> Any:  # noqa: ANN401 - any JSON value
+def _configuration(part: Any, key: str = "", in_provider: bool = False) -> Any:
     if isinstance(part, list):
         return [_configuration(item, key, in_provider) for item in part]
     if not isinstance(part, Mapping):
@@ -225,7 +225,7 @@ def _configuration(part: Any, key: str = "", in_provider: bool = False) -> Any: 
     return redacted
 
 
-def _marks(mask: Any) -> bool:  # noqa: ANN401 - any JSON value
+def _marks(mask: Any) -> bool:
     if isinstance(mask, Mapping):
         return any(_marks(part) for part in mask.values())
     if isinstance(mask, list):
@@ -233,7 +233,7 @@ def _marks(mask: Any) -> bool:  # noqa: ANN401 - any JSON value
     return mask is not False and mask is not None
 
 
-def _copy(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+def _copy(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _copy(part) for key, part in value.items()}
     if isinstance(value, list):
@@ -241,7 +241,7 @@ def _copy(value: Any) -> Any:  # noqa: ANN401 - any JSON value
     return value
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:  # noqa: ANN401 - any JSON value
+def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 

@@ -232,9 +232,9 @@ def _live(seen: Observation) -> dict[str, LiveKey | None]:
     """Return the keys that exist, the ones included that IAM does not list yet."""
     live: dict[str, LiveKey | None] = {key.id: key for key in seen.keys}
     for record in seen.journal.keys.values():
-        if record.id not in live and record.state == "minted" and record.id == seen.in_hand:
-            live[record.id] = None
-        elif record.id not in live and _fresh(record, seen.now):
+        if (record.id not in live and record.state == "minted" and record.id == seen.in_hand) or (
+            record.id not in live and _fresh(record, seen.now)
+        ):
             live[record.id] = None
     return live
 

@@ -191,7 +191,7 @@ class StateBucket:
         """
         condition = {"IfNoneMatch": "*"} if if_match is None else {"IfMatch": if_match}
 
-        def put() -> Any:  # noqa: ANN401 - botocore's answers have no type
+        def put() -> Any:
             return self._request("put_object", Key=key, Body=body, ContentType="application/json", **condition)
 
         answer = self._conditionally(f"writing {key} in {self.name}", put)
@@ -256,14 +256,14 @@ class StateBucket:
         return lineage, serial
 
     @property
-    def _client(self) -> Any:  # noqa: ANN401 - botocore's clients have no type
+    def _client(self) -> Any:
         return self._access.client("s3", self.region)
 
-    def _request(self, operation: str, **parameters: Any) -> Any:  # noqa: ANN401
+    def _request(self, operation: str, **parameters: Any) -> Any:
         call = getattr(self._client, operation)
         return call(Bucket=self.name, ExpectedBucketOwner=self.account_id, **parameters)
 
-    def _conditionally(self, doing: str, request: Callable[[], Any], gone: dict[str, Any] | None = None) -> Any:  # noqa: ANN401
+    def _conditionally(self, doing: str, request: Callable[[], Any], gone: dict[str, Any] | None = None) -> Any:
         from botocore.exceptions import BotoCoreError, ClientError
 
         for attempt in range(_CONFLICT_ATTEMPTS):
@@ -301,7 +301,7 @@ class StateBucket:
             runbook="aws-refused-a-call",
         )
 
-    def _head(self) -> Any:  # noqa: ANN401
+    def _head(self) -> Any:
         """Return the answer to HeadBucket, or None when there is no bucket."""
         from botocore.exceptions import ClientError
 
@@ -379,7 +379,7 @@ def _defect(setting: Setting) -> str | None:
         return error.what
 
 
-def _date(answer: Any) -> datetime:  # noqa: ANN401
+def _date(answer: Any) -> datetime:
     """Return S3's clock from the answer's ``Date``.
 
     Raises:

@@ -15,7 +15,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -28,14 +27,6 @@ Event = Mapping[str, Any]
 
 # How long Terraform may take to stop in order after SIGINT: it finishes the call under way and releases its lock.
 _STOP_SECONDS = 60.0
-
-
-@dataclass(frozen=True)
-class PlanOutcome:
-    """What ``terraform plan`` said: ``changed`` is its detailed exit code 2, ``drift`` the addresses changed outside."""
-
-    changed: bool
-    drift: tuple[str, ...]
 
 
 class Terraform:
@@ -98,19 +89,13 @@ class Terraform:
         write_private(stamp, digest.encode())
         return True
 
-    def plan(self, tfvars: Path, out: Path, *, destroy: bool = False, lock: bool = True) -> PlanOutcome:
-        """Plan into ``out``.
+    def plan(self, tfvars: Path, out: Path, *, destroy: bool = False, lock: bool = True) -> bool:
+        """Plan into ``out``; return whether an apply would change anything (the detailed exit code 2).
 
         Raises:
             TerraformError: It failed, or took longer than the timeout.
             LockHeldError: Somebody else holds Terraform's own lock on the state.
         """
-        drift: list[str] = []
-
-        def watch(event: Event) -> None:
-            if event.get("type") == "resource_drift":
-                drift.append(str(event.get("change", {}).get("resource", {}).get("addr", "")))
-
         code = self._run(
             "plan",
             json=True,
@@ -120,9 +105,8 @@ class Terraform:
             destroy=destroy,
             lock=None if lock else "false",
             accept=(0, 2),
-            watch=watch,
         )[0]
-        return PlanOutcome(changed=code == 2, drift=tuple(drift))
+        return code == 2
 
     def show(self, plan: Path) -> dict[str, Any]:
         """Return the plan as ``terraform show -json`` gives it, sensitive values included: redact before anything else."""
@@ -163,7 +147,6 @@ class Terraform:
         *arguments: str,
         accept: tuple[int, ...] = (0,),
         events: bool = True,
-        watch: Callable[[Event], None] = lambda _: None,
         **options: Any,
     ) -> tuple[int, str]:
         environment = self._environment() | {"TF_DATA_DIR": str(self._data_dir)}
@@ -185,7 +168,6 @@ class Terraform:
             if isinstance(event, dict):
                 if event.get("type") == "diagnostic":
                     diagnostics.append(event)
-                watch(event)
                 self._on_event(event)
 
         code = process.run(take, self._timeout, f"terraform {command}")

@@ -80,7 +80,7 @@ class EmbeddedAws:
             )
         return self._access
 
-    def client(self, service: str, region: str | None = None) -> Any:  # noqa: ANN401 - botocore's have no type
+    def client(self, service: str, region: str | None = None) -> Any:
         """Return an administrator's client."""
         return self.access.client(service, region)
 

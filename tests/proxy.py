@@ -1,4 +1,4 @@
-"""A reverse proxy on loopback between the tool and its embedded AWS: it records every request and breaks some on demand.
+"""A reverse proxy on loopback between the tool and its embedded AWS: it records each request and breaks some on demand.
 
 The Host header and the raw path stay as they are, since both are signed.
 """
@@ -95,6 +95,8 @@ class Proxy:
 class _Handler(BaseHTTPRequestHandler):
     proxy: Proxy
     protocol_version = "HTTP/1.1"
+    # Head and body of an answer are two writes: Nagle's algorithm would hold the second back for 40 ms.
+    disable_nagle_algorithm = True
 
     def log_message(self, *_: Any) -> None:
         return

@@ -68,7 +68,7 @@ class AwsAccess(Protocol):
     def partition(self) -> str:
         """``aws``, ``aws-us-gov`` or ``aws-cn``."""
 
-    def client(self, service: str, region: str | None = None) -> Any:  # noqa: ANN401 - clients have no type
+    def client(self, service: str, region: str | None = None) -> Any:
         """Return a boto3 client for ``service`` in ``region``, by default the access's own."""
 
 

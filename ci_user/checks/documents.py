@@ -127,7 +127,7 @@ def _loose(pattern: str) -> str:
     return parts[0] + "".join("*" + rest.partition("}")[2] for rest in parts[1:])
 
 
-def _field(entry: Mapping[str, Any], key: str) -> Any:  # noqa: ANN401 - any JSON value
+def _field(entry: Mapping[str, Any], key: str) -> Any:
     found = [value for name, value in entry.items() if name.casefold() == key.casefold()]
     if len(found) > 1:
         raise UnreadableDocumentError(f"{key} stands twice in one object")

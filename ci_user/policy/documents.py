@@ -296,7 +296,7 @@ def _strings(value: object) -> Iterator[str]:
             yield from _strings(item)
 
 
-def _ordered(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+def _ordered(value: Any) -> Any:
     if isinstance(value, Mapping):
         rank = {key: index for index, key in enumerate(_KEY_ORDER)}
         return {key: _ordered(value[key]) for key in sorted(value, key=lambda k: (rank.get(k, len(rank)), k))}

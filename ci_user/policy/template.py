@@ -70,7 +70,7 @@ def _key(key: str, place: str) -> str:
     return key
 
 
-def _fill(value: Any, parameters: Parameters, place: str) -> Any:  # noqa: ANN401 - any JSON value
+def _fill(value: Any, parameters: Parameters, place: str) -> Any:
     if isinstance(value, dict):
         return {_key(key, place): _fill(item, parameters, place) for key, item in value.items()}
     if isinstance(value, list):

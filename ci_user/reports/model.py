@@ -123,11 +123,8 @@ class DeployReport:
     def lines(self) -> Sequence[str]:
         """Return the report for a person."""
         if not self.changed:
-            accepted = len(self.verdict.accepted)
-            return [
-                f"{self.environment}: nothing to do ({self.key_id} is in place; "
-                f"{self.verdict.passed} checks passed, {accepted} findings accepted)"
-            ]
+            scan = f"{self.verdict.passed} checks passed, {len(self.verdict.accepted)} findings accepted"
+            return [f"{self.environment}: nothing to do ({self.key_id} is in place; {scan})"]
         lines = [f"{self.environment}: deployed in {self.seconds['total']:.1f} s"]
         lines.append(f"  user  {self.user_arn}")
         lines.append(f"  key   {self.key_id}{' (new)' if self.key_made else ''}")

@@ -40,7 +40,7 @@ class EmbeddedAws(Protocol):
     @property
     def access(self) -> AwsAccess: ...
 
-    def client(self, service: str, region: str | None = None) -> Any: ...  # noqa: ANN401
+    def client(self, service: str, region: str | None = None) -> Any: ...
 
 
 def new_key() -> AccessKey:
@@ -68,7 +68,7 @@ class Watched:
         self.answer: Callable[[str], tuple[int, str] | None] = lambda _: None
         self._seen: set[int] = set()
 
-    def client(self, service: str, region: str | None = None) -> Any:  # noqa: ANN401
+    def client(self, service: str, region: str | None = None) -> Any:
         client = self._access.client(service, region, attempts=1)
         if id(client) not in self._seen:
             self._seen.add(id(client))
@@ -76,11 +76,11 @@ class Watched:
             client.meta.events.register("before-send.*.*", self._reply)
         return client
 
-    def _record(self, params: dict[str, Any], model: Any, **_: object) -> None:  # noqa: ANN401
+    def _record(self, params: dict[str, Any], model: Any, **_: object) -> None:
         decrypting = model.name == "GetParameter" and params.get("WithDecryption")
         self.operations.append("GetParameter decrypted" if decrypting else model.name)
 
-    def _reply(self, request: Any, event_name: str, **_: object) -> Any:  # noqa: ANN401
+    def _reply(self, request: Any, event_name: str, **_: object) -> Any:
         from botocore.awsrequest import AWSResponse, HeadersDict
 
         answer = self.answer(event_name.rpartition(".")[2])

@@ -13,8 +13,8 @@ from tests.project import Project
 from tests.proxy import Proxy
 
 if TYPE_CHECKING:
-    from tests.conftest import EmbeddedAws
     from ci_user.toolchain import Toolchain
+    from tests.conftest import EmbeddedAws
 
 NewProject = Callable[[str], Project]
 

@@ -37,7 +37,7 @@ class Aws(Protocol):
     region: str
     endpoint_url: str
 
-    def client(self, service: str) -> Any: ...  # noqa: ANN401 - made at run time
+    def client(self, service: str) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def world(request: pytest.FixtureRequest, aws: Aws) -> World:
     aws.client("secretsmanager").create_secret(Name=f"{prefix}-key", SecretString="{}")
     aws.client("ssm").put_parameter(Name=f"/{prefix}/ci/key", Value="{}", Type="SecureString")
 
-    def ci(service: str) -> Any:  # noqa: ANN401 - boto3 makes its clients at run time
+    def ci(service: str) -> Any:
         import boto3
 
         make: Any = boto3.client
@@ -164,9 +164,7 @@ REFUSED: dict[str, Call] = {
     "assuming a role that trusts it": lambda w, c: c("sts").assume_role(
         RoleArn=f"arn:aws:iam::{w.account}:role/{w.prefix}-admin", RoleSessionName="test"
     ),
-    "reading the state": lambda w, c: c("s3").get_object(
-        Bucket=f"{w.prefix}-state", Key="shop/test/terraform.tfstate"
-    ),
+    "reading the state": lambda w, c: c("s3").get_object(Bucket=f"{w.prefix}-state", Key="shop/test/terraform.tfstate"),
     "writing the lease": lambda w, c: c("s3").put_object(
         Bucket=f"{w.prefix}-state", Key="shop/test/lease.json", Body=b"{}"
     ),

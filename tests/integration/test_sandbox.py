@@ -292,7 +292,7 @@ def test_a_half_made_deployer_role_is_completed(sandbox: Sandbox, monkeypatch: p
     sandbox.up()
     client = AwsAccess.client
 
-    def interrupted(self: AwsAccess, service: str) -> Any:  # noqa: ANN401 - botocore's have no type
+    def interrupted(self: AwsAccess, service: str) -> Any:
         found = client(self, service)
         if service == "iam":
             found.meta.events.register("after-call.iam.CreateRole", interrupt)

@@ -27,7 +27,7 @@ class Aws(Protocol):
     region: str
     endpoint_url: str
 
-    def client(self, service: str) -> Any: ...  # noqa: ANN401 - made at run time
+    def client(self, service: str) -> Any: ...
 
     def exports(self) -> dict[str, str]: ...
 

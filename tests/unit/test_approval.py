@@ -75,9 +75,7 @@ def test_another_digest_is_refused(bundle: tuple[Path, str], tmp_path: Path, dig
         open_bundle(bundle[0], digest, SUBJECT, tmp_path)
 
 
-def test_a_manifest_that_was_edited_no_longer_has_the_digest(
-    bundle: tuple[Path, str], tmp_path: Path
-) -> None:
+def test_a_manifest_that_was_edited_no_longer_has_the_digest(bundle: tuple[Path, str], tmp_path: Path) -> None:
     directory, digest = bundle
     manifest = json.loads((directory / "manifest.json").read_text())
     manifest["account_id"] = "111111111111"
@@ -87,9 +85,7 @@ def test_a_manifest_that_was_edited_no_longer_has_the_digest(
 
 
 @pytest.mark.parametrize("missing", ["manifest.json", "plan.tfplan"])
-def test_an_incomplete_bundle_is_a_clear_error(
-    bundle: tuple[Path, str], tmp_path: Path, missing: str
-) -> None:
+def test_an_incomplete_bundle_is_a_clear_error(bundle: tuple[Path, str], tmp_path: Path, missing: str) -> None:
     directory, digest = bundle
     (directory / missing).unlink()
     with pytest.raises(ApprovalError, match=missing):

@@ -38,13 +38,9 @@ def access(profile: str | None = None, role: Any = None) -> Any:
 def sandbox() -> Accesses:
     def credentials() -> SessionCredentials:
         expires = dt.datetime.now(dt.UTC) + dt.timedelta(hours=1)
-        return SessionCredentials(
-            "ASIASANDBOX000000001", Secret("sandbox-secret"), Secret("sandbox-token"), expires
-        )
+        return SessionCredentials("ASIASANDBOX000000001", Secret("sandbox-secret"), Secret("sandbox-token"), expires)
 
-    return resolve(
-        environment(sandbox=True), os.environ, endpoint_url=ENDPOINT, sandbox_credentials=credentials
-    )
+    return resolve(environment(sandbox=True), os.environ, endpoint_url=ENDPOINT, sandbox_credentials=credentials)
 
 
 @pytest.fixture
@@ -191,13 +187,13 @@ def test_clients_time_out_and_a_mint_is_sent_once_with_the_intent_in_its_user_ag
 def test_a_fenced_access_asks_before_each_request_and_sends_nothing_when_the_lease_is_lost(
     ambient: Path,
 ) -> None:
-    class Lost(Exception):
+    class LostError(Exception):
         pass
 
     def check(request: Any) -> None:
         assert request.headers["X-Amz-Date"]
-        raise Lost
+        raise LostError
 
     fenced = resolve(environment(endpoint_url=ENDPOINT), {}).target.fenced_by(check)
-    with pytest.raises(Lost):
+    with pytest.raises(LostError):
         fenced.client("iam").delete_user(UserName="x")

@@ -58,9 +58,7 @@ def test_defaults_are_filled_in_from_the_rest() -> None:
 
 
 def test_what_is_given_for_the_state_stays() -> None:
-    one = environment(
-        state={"bucket": "b-b", "key": "x/y.tfstate", "region": "eu-north-1", "account_id": "3" * 12}
-    )
+    one = environment(state={"bucket": "b-b", "key": "x/y.tfstate", "region": "eu-north-1", "account_id": "3" * 12})
     assert (one.state.key, one.state.region, one.state.account_id) == ("x/y.tfstate", "eu-north-1", "3" * 12)
     assert one.state.lease_key == "x/lease.json"
 
@@ -290,9 +288,7 @@ def test_an_acceptance_says_exactly_what_and_why(changes: dict[str, Any], place:
 
 
 def test_a_finding_is_accepted_once() -> None:
-    assert "accepted_findings.1.check" in refusals(
-        accepted_findings=[finding(), finding(check=["CKV_AWS_273"])]
-    )
+    assert "accepted_findings.1.check" in refusals(accepted_findings=[finding(), finding(check=["CKV_AWS_273"])])
 
 
 def test_problems_of_different_parts_come_together() -> None:
@@ -321,9 +317,7 @@ def test_the_boundary_guards_the_environments_own_things_and_its_neighbours() ->
     assert found.state_buckets == ("arn:aws:s3:::mine", "arn:aws:s3:::next", "arn:aws:s3:::shared")
     assert [arn.split(":secret:")[1][:2] for arn in found.secret_names] == ["s1", "s2"]
     assert found.parameter_arns
-    assert all(
-        arn.startswith("arn:aws:ssm:eu-west-1:111111111111:parameter/p1") for arn in found.parameter_arns
-    )
+    assert all(arn.startswith("arn:aws:ssm:eu-west-1:111111111111:parameter/p1") for arn in found.parameter_arns)
     assert found.kms_keys == (KEY + "1", KEY + "2", KEY + "3")
     assert found == guarded(mine, [neighbour, shared])
 

@@ -58,12 +58,8 @@ def test_a_good_file_loads(tmp_path: Path) -> None:
     assert one.file == tmp_path / "environments" / "testing.yaml"
 
 
-@pytest.mark.parametrize(
-    "change", [("\n", "\r\n"), ("version", "\ufeffversion"), ("version", "---\nversion")]
-)
-def test_line_ends_byte_order_mark_and_document_start_do_not_matter(
-    tmp_path: Path, change: tuple[str, str]
-) -> None:
+@pytest.mark.parametrize("change", [("\n", "\r\n"), ("version", "\ufeffversion"), ("version", "---\nversion")])
+def test_line_ends_byte_order_mark_and_document_start_do_not_matter(tmp_path: Path, change: tuple[str, str]) -> None:
     write(tmp_path, "testing.yaml", GOOD.replace(*change))
     assert load("testing", tmp_path, today=TODAY).application == "shop"
 
@@ -199,9 +195,7 @@ def test_without_the_c_library_the_same_is_said(tmp_path: Path, monkeypatch: pyt
 
 
 def test_every_problem_of_every_file_comes_at_once(tmp_path: Path) -> None:
-    write(
-        tmp_path, "testing.yaml", GOOD.replace("shop", "Shop").replace("states", "St").replace("2027", "2077")
-    )
+    write(tmp_path, "testing.yaml", GOOD.replace("shop", "Shop").replace("states", "St").replace("2027", "2077"))
     write(tmp_path, "staging.yaml", GOOD.replace("region: ", "regin: "))
     message = failure(tmp_path)
     assert message.startswith("5 problems in environments/:")
@@ -268,9 +262,7 @@ def test_an_expired_acceptance_loads(tmp_path: Path) -> None:
     assert load("testing", tmp_path, today=date(2035, 1, 1)).accepted_findings[0].expired(date(2035, 1, 1))
 
 
-@pytest.mark.parametrize(
-    "name", ["../x", "a/b", "", "Prod", "${x}", "x" * 1000, "a\nb", "testing.yaml", "-", "a--b"]
-)
+@pytest.mark.parametrize("name", ["../x", "a/b", "", "Prod", "${x}", "x" * 1000, "a\nb", "testing.yaml", "-", "a--b"])
 def test_a_flag_that_is_no_name_says_which_there_are(tmp_path: Path, name: str) -> None:
     write(tmp_path, "testing.yaml")
     with pytest.raises(UsageError, match="there are: testing") as caught:

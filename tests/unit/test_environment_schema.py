@@ -106,9 +106,7 @@ def test_what_is_commented_out_in_the_template_is_valid_too(tmp_path: Path) -> N
     for line in text.splitlines():
         stripped = line.strip()
         key = stripped.removeprefix("# ").split(" ")[0]
-        example = stripped.startswith("# ") and (
-            key.rstrip(":") in KEYS or key == "-" or stripped.startswith("#   ")
-        )
+        example = stripped.startswith("# ") and (key.rstrip(":") in KEYS or key == "-" or stripped.startswith("#   "))
         lines.append(line.replace("# ", "", 1) if example else line)
     everything = "\n".join(lines).replace("accepted_findings: []", "accepted_findings:")
     (tmp_path / "environments").mkdir()

@@ -53,7 +53,5 @@ def test_a_digest_tells_content_names_and_absence_apart(tmp_path: Path) -> None:
     other.write_text("c")
     changed = digest_of_files(tmp_path, [one, other])
     other.unlink()
-    assert (
-        len({both, changed, digest_of_files(tmp_path, [one, other]), digest_of_files(tmp_path, [one])}) == 4
-    )
+    assert len({both, changed, digest_of_files(tmp_path, [one, other]), digest_of_files(tmp_path, [one])}) == 4
     assert digest_of_file(one) == "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb"

@@ -58,9 +58,7 @@ class World:
     now: dt.datetime = START
     made: int = 0
     stage: MemoryBackend = field(default_factory=lambda: MemoryBackend(target="memory:stage", readable=True))
-    second: MemoryBackend = field(
-        default_factory=lambda: MemoryBackend(target="memory:second", readable=False)
-    )
+    second: MemoryBackend = field(default_factory=lambda: MemoryBackend(target="memory:second", readable=False))
 
     def mint(self) -> AccessKey:
         if len(self.keys) >= 2:
@@ -163,18 +161,14 @@ class Sts:
         return Caller(self.arn, "000000000000")
 
 
-def keeper(
-    world: World, faults: Faults | None = None, *, run: str = "run-1", sts: Sts | None = None
-) -> KeyKeeper:
+def keeper(world: World, faults: Faults | None = None, *, run: str = "run-1", sts: Sts | None = None) -> KeyKeeper:
     faults = faults or Faults()
     return KeyKeeper(
         user=Iam(world, faults),  # type: ignore[arg-type]
         access=sts or Sts(world),  # type: ignore[arg-type]
         backends=[FaultyBackend(world.stage, faults), FaultyBackend(world.second, faults)],
         lease=HeldLease(world, faults, run),
-        verification=Verification(
-            successes=3, interval=dt.timedelta(milliseconds=1), deadline=dt.timedelta(seconds=1)
-        ),
+        verification=Verification(successes=3, interval=dt.timedelta(milliseconds=1), deadline=dt.timedelta(seconds=1)),
         user_arn=USER_ARN,
         pause=lambda _: None,
     )

@@ -62,7 +62,7 @@ class FakeBucket:
     """Conditional writes as S3 has them, over a network that delays, loses and doubles.
 
     ``plan`` yields, for each call, how it goes: ``ok``, ``dropped`` (never arrived), ``lost`` (done, but no answer),
-    ``late`` (no answer, done only when ``deliver`` is called), ``refused``, or something to do just before it is done.
+    ``late`` (no answer, done only when ``deliver`` is called), ``slow`` (done, answered later), ``refused``, or something to do just before it is done.
     """
 
     name = "state-bucket"
@@ -94,7 +94,7 @@ class FakeBucket:
         self._land(KEY, LeaseDocument.new(None, Journal()).render(), current.etag)
 
     def read(self, key: str, version_id: str | None = None) -> StoredObject | None:
-        if self._fate() != "ok":
+        if self._fate() not in ("ok", "slow"):
             raise AwsError("no answer")
         if version_id is None:
             found = self.current(key)
@@ -108,6 +108,10 @@ class FakeBucket:
         match fate:
             case "ok":
                 return self._land(key, body, if_match)
+            case "slow":
+                written = self._land(key, body, if_match)
+                self.world.advance(115)
+                return written
             case "refused":
                 raise AwsError("AccessDenied")
             case "lost":
@@ -302,8 +306,8 @@ def test_recording_prolongs_it_too(bucket: FakeBucket, world: World) -> None:
 
 
 def test_the_time_of_a_slow_answer_counts_against_the_holder(bucket: FakeBucket, world: World) -> None:
-    # The write lands at once, its answer takes 115 of the 120 seconds: what is left is too little.
-    bucket.plan = iter(["ok", lambda: world.advance(115)])
+    # The write is done at once, its answer takes 115 of the 120 seconds: what is left is too little.
+    bucket.plan = iter(["ok", "ok", "slow"])
     with take(bucket) as lease:
         assert not passes(lease)
 
@@ -530,7 +534,7 @@ class Wire:
     def __init__(self) -> None:
         self.sent: list[Any] = []
 
-    def __call__(self, _: object, request: Any) -> Any:  # noqa: ANN401
+    def __call__(self, _: object, request: Any) -> Any:
         from botocore.awsrequest import AWSResponse, HeadersDict
 
         self.sent.append(request)
@@ -554,7 +558,7 @@ def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
     return found
 
 
-def iam_client(mode: Literal["legacy", "standard"]) -> Any:  # noqa: ANN401
+def iam_client(mode: Literal["legacy", "standard"]) -> Any:
     import botocore.session
     from botocore.config import Config
 
@@ -640,7 +644,9 @@ def test_renewals_go_on_in_the_background_until_somebody_else_wrote(bucket: Fake
 
 
 FATES = st.lists(
-    st.sampled_from(["ok", "ok", "ok", "dropped", "lost", "late", "refused", "pause", "suspend", "rival", "deliver"]),
+    st.sampled_from(
+        ["ok", "ok", "ok", "dropped", "lost", "late", "slow", "refused", "pause", "suspend", "rival", "deliver"]
+    ),
     max_size=8,
 )
 

@@ -36,7 +36,7 @@ def intent(*before: str, run: str = "this-run") -> Intent:
     return Intent(INTENT, "first", before, LONG_AGO, run)
 
 
-def seen(  # noqa: PLR0913
+def seen(
     *,
     keys: tuple[LiveKey, ...] = (),
     journal: Journal | None = None,
@@ -186,9 +186,7 @@ TABLE = [
 
 
 @pytest.mark.parametrize(("observation", "action"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE])
-def test_the_next_action_follows_from_what_is_observed(
-    observation: Observation, action: rotation.Action
-) -> None:
+def test_the_next_action_follows_from_what_is_observed(observation: Observation, action: rotation.Action) -> None:
     assert decide(observation) == action
 
 
@@ -205,9 +203,7 @@ STOPS = [
     ),
     (
         "two strangers, neither doubted",
-        seen(
-            keys=(key(OURS), key(OTHER)), journal=journal(intent=intent()), doubts={OURS: None, OTHER: None}
-        ),
+        seen(keys=(key(OURS), key(OTHER)), journal=journal(intent=intent()), doubts={OURS: None, OTHER: None}),
     ),
     (
         "the intent's key and a stranger",
@@ -246,9 +242,7 @@ def every_observation() -> Iterator[Observation]:
     for live, ours, other, stands in itertools.product(lives, states, (None, "grace", "delivered"), intents):
         records = [record(OURS, ours)] if ours else []
         records += [record(OTHER, other, intent="1" * 32)] if other else []
-        for stage, second, in_hand in itertools.product(
-            held, (Held(None, None), Held(OURS, None)), (None, OURS)
-        ):
+        for stage, second, in_hand in itertools.product(held, (Held(None, None), Held(OURS, None)), (None, OURS)):
             for doubt in (None, "a reason"):
                 yield seen(
                     keys=live,
@@ -328,9 +322,7 @@ def test_removal_deactivates_then_deletes_then_takes_back_what_was_delivered() -
 
 
 def test_removal_stops_before_it_touches_anything_when_there_is_a_foreign_key() -> None:
-    assert isinstance(
-        decide_removal(seen(keys=(key(OURS), key(OTHER)), journal=journal(DELIVERED))), rotation.Stop
-    )
+    assert isinstance(decide_removal(seen(keys=(key(OURS), key(OTHER)), journal=journal(DELIVERED))), rotation.Stop)
 
 
 def test_what_will_happen_to_the_keys_is_told_exactly_when_something_will() -> None:

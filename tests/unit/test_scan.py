@@ -19,6 +19,8 @@ from typing import Any
 import pytest
 
 from ci_user import checkov_run
+from ci_user.accepted_finding import AcceptedFinding
+from ci_user.checks import ALL, Check
 from ci_user.checks.login_profile import NoLoginProfile
 from ci_user.errors import ScanError, UsageError
 from ci_user.redaction import redact
@@ -187,6 +189,36 @@ def test_what_must_not_be_is_found_at_its_address(name: str, tmp_path: Path) -> 
     assert check in found(result, address)
     (finding,) = [one for one in result.findings if (one.check, one.resource) == (check, address)]
     assert finding.fix
+
+
+def test_every_own_check_has_an_id_of_its_own_that_an_environment_file_can_name() -> None:
+    ids = [check.id for check in ALL]
+
+    assert len(set(ids)) == len(ids) == 7
+    AcceptedFinding.model_validate(
+        {"check": ids, "resource": USER, "reason": "for this test", "owner": "ops", "expires": "2026-01-01"}
+    )
+
+
+def test_every_check_is_asked_about_every_resource_of_its_types(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def recorder(check: Check) -> Callable[..., None]:
+        return lambda resource, _plan, _context: asked.append((check.id, resource.address))
+
+    content = BAD["login profile"][0]()
+    for check in ALL:
+        monkeypatch.setattr(type(check), "evaluate", staticmethod(recorder(check)))
+    scan(content, tmp_path)
+
+    assert sorted(asked) == sorted(
+        (check.id, entry["address"])
+        for check in ALL
+        for entry in content["resource_changes"]
+        if entry["type"] in check.resource_types
+    )
 
 
 def test_what_rule_8_names_can_never_be_accepted() -> None:
@@ -421,7 +453,9 @@ def root_logger() -> Iterator[logging.Logger]:
     logger.handlers, logger.filters = before[1], before[2]
 
 
-def test_the_root_logger_is_left_alone_and_sees_nothing_of_checkov(tmp_path: Path, root_logger: logging.Logger) -> None:
+def test_the_root_logger_is_left_alone_and_sees_nothing_of_checkov(
+    tmp_path: Path, root_logger: logging.Logger, monkeypatch: pytest.MonkeyPatch
+) -> None:
     records: list[logging.LogRecord] = []
     handler = logging.Handler(logging.DEBUG)
     monkeypatch.setattr(handler, "emit", records.append)

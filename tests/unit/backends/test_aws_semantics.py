@@ -26,7 +26,7 @@ class EmbeddedAws(Protocol):
     @property
     def access(self) -> AwsAccess: ...
 
-    def client(self, service: str, region: str | None = None) -> Any: ...  # noqa: ANN401
+    def client(self, service: str, region: str | None = None) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,12 @@ def name() -> str:
 
 
 @pytest.fixture
-def manager(aws: EmbeddedAws) -> Any:  # noqa: ANN401
+def manager(aws: EmbeddedAws) -> Any:
     return aws.client("secretsmanager")
 
 
 @pytest.fixture
-def store(aws: EmbeddedAws) -> Any:  # noqa: ANN401
+def store(aws: EmbeddedAws) -> Any:
     return aws.client("ssm")
 
 
@@ -69,12 +69,12 @@ def parameter(aws: EmbeddedAws, name: str, **more: object) -> Backend:
     return open_backend(settings_model("aws-ssm").model_validate(given), aws.access, Names())
 
 
-def labels(manager: Any, name: str) -> dict[str, list[str]]:  # noqa: ANN401
+def labels(manager: Any, name: str) -> dict[str, list[str]]:
     found: dict[str, list[str]] = manager.describe_secret(SecretId=name)["VersionIdsToStages"]
     return found
 
 
-def test_an_unverified_first_key_is_never_current(aws: EmbeddedAws, manager: Any, name: str) -> None:  # noqa: ANN401
+def test_an_unverified_first_key_is_never_current(aws: EmbeddedAws, manager: Any, name: str) -> None:
     key = new_key()
     secret(aws, name).stage(key)
     assert labels(manager, name)[EMPTY] == ["AWSCURRENT"]
@@ -110,7 +110,7 @@ def test_a_secret_of_ours_without_a_version_gets_the_empty_one_first(
     assert backend.held() == Held(None, key.id)
 
 
-def test_promotion_leaves_no_pending_label_behind(aws: EmbeddedAws, manager: Any, name: str) -> None:  # noqa: ANN401
+def test_promotion_leaves_no_pending_label_behind(aws: EmbeddedAws, manager: Any, name: str) -> None:
     key = new_key()
     backend = secret(aws, name)
     backend.stage(key)
@@ -118,7 +118,7 @@ def test_promotion_leaves_no_pending_label_behind(aws: EmbeddedAws, manager: Any
     assert not [one for one in labels(manager, name).values() if "AWSPENDING" in one]
 
 
-def test_an_interrupted_promotion_is_finished(aws: EmbeddedAws, manager: Any, name: str) -> None:  # noqa: ANN401
+def test_an_interrupted_promotion_is_finished(aws: EmbeddedAws, manager: Any, name: str) -> None:
     key = new_key()
     backend = secret(aws, name)
     backend.stage(key)
@@ -135,7 +135,7 @@ def test_an_interrupted_promotion_is_finished(aws: EmbeddedAws, manager: Any, na
 
 def test_a_stray_pending_version_is_refused_with_the_command_that_removes_it(
     aws: EmbeddedAws,
-    manager: Any,  # noqa: ANN401
+    manager: Any,
     name: str,
 ) -> None:
     backend = secret(aws, name)
@@ -151,7 +151,7 @@ def test_a_stray_pending_version_is_refused_with_the_command_that_removes_it(
 
 def test_a_secret_of_ours_scheduled_for_deletion_is_restored(
     aws: EmbeddedAws,
-    manager: Any,  # noqa: ANN401
+    manager: Any,
     name: str,
 ) -> None:
     backend = secret(aws, name)
@@ -169,7 +169,7 @@ def test_a_secret_of_ours_scheduled_for_deletion_is_restored(
 
 def test_a_foreign_secret_scheduled_for_deletion_stays_so(
     aws: EmbeddedAws,
-    manager: Any,  # noqa: ANN401
+    manager: Any,
     name: str,
 ) -> None:
     manager.create_secret(Name=name, SecretString="x")
@@ -179,14 +179,14 @@ def test_a_foreign_secret_scheduled_for_deletion_stays_so(
     assert manager.describe_secret(SecretId=name)["DeletedDate"] is not None
 
 
-def test_another_environments_secret_is_refused(aws: EmbeddedAws, manager: Any, name: str) -> None:  # noqa: ANN401
+def test_another_environments_secret_is_refused(aws: EmbeddedAws, manager: Any, name: str) -> None:
     tags = [{"Key": "ci-user:environment", "Value": "shop-production"}]
     manager.create_secret(Name=name, SecretString="{}", Tags=tags)
     with pytest.raises(BackendError, match="not made by this tool for this environment"):
         secret(aws, name).preflight()
 
 
-def test_no_recovery_days_delete_at_once(aws: EmbeddedAws, manager: Any, name: str) -> None:  # noqa: ANN401
+def test_no_recovery_days_delete_at_once(aws: EmbeddedAws, manager: Any, name: str) -> None:
     backend = secret(aws, name, recovery_days=0)
     backend.stage(new_key())
     assert backend.remove() is True
@@ -205,7 +205,7 @@ def test_a_secret_that_rotates_itself_is_refused(aws: EmbeddedAws, name: str, mo
             refused()
 
 
-def test_the_kms_key_is_used_and_changed(aws: EmbeddedAws, manager: Any, store: Any, name: str) -> None:  # noqa: ANN401
+def test_the_kms_key_is_used_and_changed(aws: EmbeddedAws, manager: Any, store: Any, name: str) -> None:
     kms = aws.client("kms")
     first, second = (kms.create_key()["KeyMetadata"]["Arn"] for _ in range(2))
     for arn in (first, second):
@@ -223,7 +223,7 @@ def test_the_kms_key_is_used_and_changed(aws: EmbeddedAws, manager: Any, store: 
     assert store.describe_parameters(ParameterFilters=filters)["Parameters"][0]["KeyId"] == second
 
 
-def test_a_parameter_is_encrypted_and_its_pending_copy_goes(aws: EmbeddedAws, store: Any, name: str) -> None:  # noqa: ANN401
+def test_a_parameter_is_encrypted_and_its_pending_copy_goes(aws: EmbeddedAws, store: Any, name: str) -> None:
     key = new_key()
     backend = parameter(aws, f"/a/{name}")
     backend.stage(key)
@@ -236,7 +236,7 @@ def test_a_parameter_is_encrypted_and_its_pending_copy_goes(aws: EmbeddedAws, st
         store.get_parameter(Name=f"/a/{name}.pending")
 
 
-def test_a_foreign_pending_parameter_is_refused(aws: EmbeddedAws, store: Any, name: str) -> None:  # noqa: ANN401
+def test_a_foreign_pending_parameter_is_refused(aws: EmbeddedAws, store: Any, name: str) -> None:
     store.put_parameter(Name=f"{name}.pending", Value="x", Type="String")
     with pytest.raises(BackendError, match=r"the parameter .*\.pending exists already"):
         parameter(aws, name).stage(new_key())
@@ -244,7 +244,7 @@ def test_a_foreign_pending_parameter_is_refused(aws: EmbeddedAws, store: Any, na
     assert store.get_parameter(Name=f"{name}.pending")["Parameter"]["Value"] == "x"
 
 
-def test_a_write_that_keeps_the_description_is_noticed(aws: EmbeddedAws, store: Any, name: str) -> None:  # noqa: ANN401
+def test_a_write_that_keeps_the_description_is_noticed(aws: EmbeddedAws, store: Any, name: str) -> None:
     key = new_key()
     backend = parameter(aws, name)
     backend.stage(key)

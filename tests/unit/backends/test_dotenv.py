@@ -36,7 +36,7 @@ class NoAccess:
     region = "eu-west-1"
     partition = "aws"
 
-    def client(self, service: str, region: str | None = None) -> Any:  # noqa: ANN401
+    def client(self, service: str, region: str | None = None) -> Any:
         raise AssertionError("nothing may be contacted")
 
 
@@ -109,7 +109,7 @@ def test_held_does_not_read_the_line_with_the_secret(tmp_path: Path, monkeypatch
     positions = []
     original = os.open
 
-    def remember(path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:  # noqa: ANN401
+    def remember(path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
         descriptor = original(path, flags, mode, dir_fd=dir_fd)
         if path == ".env":
             positions.append(os.dup(descriptor))
@@ -150,7 +150,7 @@ def binary(place: Path) -> None:
 @pytest.mark.parametrize(
     "make", [a_file_of_somebody, a_file_of_another_environment, a_directory, a_symlink, a_pipe, binary]
 )
-def test_what_is_not_ours_is_left_alone(tmp_path: Path, make: Any) -> None:  # noqa: ANN401
+def test_what_is_not_ours_is_left_alone(tmp_path: Path, make: Any) -> None:
     place = tmp_path / ".env"
     make(place)
     before = place.lstat()
@@ -197,7 +197,7 @@ def test_a_failing_disk_keeps_the_old_file_and_leaves_nothing_behind(
     opened(tmp_path).deliver(KEY)
     original = getattr(os, failing)
 
-    def fail(*args: Any, **more: Any) -> Any:  # noqa: ANN401
+    def fail(*args: Any, **more: Any) -> Any:
         if failing == "open" and not args[1] & os.O_CREAT:
             return original(*args, **more)
         raise OSError(number, os.strerror(number))

@@ -191,9 +191,7 @@ def test_a_list_holds_arns_and_nothing_wider(item: str) -> None:
 
 
 def test_a_list_takes_the_place_of_its_item_and_an_empty_one_drops_the_statement() -> None:
-    template = document(
-        {**ALLOW, "Resource": ["arn:aws:s3:::a", "${list}"]}, {**ALLOW, "Resource": ["${list}"]}
-    )
+    template = document({**ALLOW, "Resource": ["arn:aws:s3:::a", "${list}"]}, {**ALLOW, "Resource": ["${list}"]})
     filled = documents.render(template, {"list": ["arn:aws:s3:::b", "arn:aws:s3:::b/*", "arn:aws:s3:::a"]})
     assert [one["Resource"] for one in filled["Statement"]] == [
         ["arn:aws:s3:::a", "arn:aws:s3:::b", "arn:aws:s3:::b/*"],

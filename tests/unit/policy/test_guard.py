@@ -31,9 +31,7 @@ def environment(**changes: Any) -> SimpleNamespace:
     return SimpleNamespace(**values | changes)
 
 
-def guarded(
-    partition: str = "aws", region: str = "eu-west-1", account: str = "123456789012"
-) -> SimpleNamespace:
+def guarded(partition: str = "aws", region: str = "eu-west-1", account: str = "123456789012") -> SimpleNamespace:
     start, end = f"arn:{partition}", f"{region}:{account}"
     return SimpleNamespace(
         state_buckets=(f"{start}:s3:::shop-state", f"{start}:s3:::other-state"),
@@ -86,8 +84,7 @@ def test_a_boundary_fits_with_the_longest_names_and_four_secrets_elsewhere(make:
     region, prefix = "us-gov-west-1", f"{'a' * 32}-{'e' * 20}"
     most = guarded("aws-us-gov", region)
     most.secret_names = tuple(
-        f"arn:aws-us-gov:secretsmanager:{region}:123456789012:secret:ci/{'a' * 12}/env{i:02}-??????"
-        for i in range(4)
+        f"arn:aws-us-gov:secretsmanager:{region}:123456789012:secret:ci/{'a' * 12}/env{i:02}-??????" for i in range(4)
     )
     place = environment(partition="aws-us-gov", region=region, prefix=prefix)
     assert documents.size(make(place, most)) <= documents.MANAGED_POLICY_SIZE
@@ -97,8 +94,7 @@ def test_a_boundary_fits_with_the_longest_names_and_four_secrets_elsewhere(make:
 def test_more_than_fits_is_refused_before_anything_runs(make: Make) -> None:
     too_much = guarded()
     too_much.secret_names = tuple(
-        f"arn:aws:secretsmanager:eu-west-1:123456789012:secret:shop/ci/environment-{i:03}-??????"
-        for i in range(60)
+        f"arn:aws:secretsmanager:eu-west-1:123456789012:secret:shop/ci/environment-{i:03}-??????" for i in range(60)
     )
     with pytest.raises(PolicyError, match=r"of shop-prod, with \d+ guarded ARNs") as error:
         make(environment(), too_much)
@@ -160,9 +156,7 @@ def test_the_tools_own_folder_is_guarded_before_anything_lies_in_it(make: Make) 
 def test_another_environment_in_the_own_folder_leaves_the_boundary_as_it_was(make: Make) -> None:
     thousand = SimpleNamespace(
         state_buckets=(),
-        secret_names=[
-            f"arn:aws:secretsmanager:eu-west-1:123456789012:secret:ci-user/a{i}-??????" for i in range(1000)
-        ],
+        secret_names=[f"arn:aws:secretsmanager:eu-west-1:123456789012:secret:ci-user/a{i}-??????" for i in range(1000)],
         parameter_arns=[f"arn:aws:ssm:eu-west-1:123456789012:parameter/ci-user/a{i}" for i in range(1000)],
         kms_keys=(),
     )
@@ -258,9 +252,7 @@ def test_the_one_wide_allow_leaves_identity_and_buckets_out() -> None:
     wide = [one for one in found.values() if one["Effect"] == "Allow" and "NotAction" in one]
     assert len(wide) == 1
     assert {"iam:*", "s3:*", "sts:*", "organizations:*", "account:*", "sso:*"} <= set(wide[0]["NotAction"])
-    assert not [
-        one for one in found.values() if one["Effect"] == "Allow" and "*" in as_list(one.get("Action", []))
-    ]
+    assert not [one for one in found.values() if one["Effect"] == "Allow" and "*" in as_list(one.get("Action", []))]
 
 
 def test_buckets_of_other_accounts_are_out_of_reach() -> None:
@@ -290,9 +282,7 @@ def test_roles_are_written_only_under_the_prefix_and_with_the_role_boundary() ->
 def test_the_tools_own_policies_lie_outside_what_the_user_may_edit() -> None:
     (pattern,) = [
         arn
-        for arn in statements(guard.boundary(environment(), guarded()))["NeverOutsideThePrefix"][
-            "NotResource"
-        ]
+        for arn in statements(guard.boundary(environment(), guarded()))["NeverOutsideThePrefix"]["NotResource"]
         if ":policy/" in arn
     ]
     for name in ("shop-prod.boundary", "shop-prod.role-boundary", "shop-prod.policy-sample"):
