@@ -31,7 +31,8 @@ def _change(context: Context, name: str, **flags: Any) -> None:
     if context.config.run.dry:
         from ci_user import commands
 
-        raise Exit(code=commands.refuse_dry(task=name))
+        act = flags.get("act")
+        raise Exit(code=commands.refuse_dry(task=f"{name}.{act}" if act else name))
     _run(name, **flags)
 
 

@@ -87,11 +87,11 @@ def code_digest(root: Path) -> str:
     return hashlib.sha256(f"{digest_of_files(terraform, files)}{own}".encode()).hexdigest()
 
 
-def write_bundle(directory: Path, plan: Path, about: Subject, findings: Mapping[str, Any]) -> str:
-    """Write plan, findings and manifest into ``directory``, which must be new or empty; return the digest (hex).
+def refuse_used(directory: Path) -> None:
+    """See that a bundle may be written into ``directory``.
 
     Raises:
-        UsageError: The directory holds something, or cannot be written.
+        UsageError: It is no directory, or holds something.
     """
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise UsageError(
@@ -100,6 +100,15 @@ def write_bundle(directory: Path, plan: Path, about: Subject, findings: Mapping[
             expected="a directory that does not exist yet, or an empty one",
             do="name another one, or remove what an earlier plan left there",
         )
+
+
+def write_bundle(directory: Path, plan: Path, about: Subject, findings: Mapping[str, Any]) -> str:
+    """Write plan, findings and manifest into ``directory``, which must be new or empty; return the digest (hex).
+
+    Raises:
+        UsageError: The directory holds something, or cannot be written.
+    """
+    refuse_used(directory)
     try:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         shutil.copyfile(plan, directory / _PLAN)

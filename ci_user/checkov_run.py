@@ -234,7 +234,8 @@ class _FailClosedRegistry:
             check.graph = self.graph
             # These checks look at the document alone, and at nothing else of the resource.
             document = json.dumps(attributes.get("policy"), sort_keys=True, default=str)
-            known = (check.id, kind, document) if isinstance(check, self._checkov.document_check) else None
+            of_document = isinstance(check, self._checkov.document_check) and "policy" in attributes
+            known = (check.id, kind, document) if of_document else None
             try:
                 result = _ANALYSED.get(known) or check.run(
                     scanned_file=scanned_file,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json as jsonlib
 import sys
 from collections.abc import Callable
@@ -21,12 +22,17 @@ ROOT = Path(__file__).resolve().parent.parent
 def run(command: Callable[[Console], Report], *, json: bool = False, verbose: bool = False) -> int:
     """Run a command, print its report or its error, and return the exit code of ``errors.py`` or of the report."""
     from ci_user.logs import quiet_botocore
-    from ci_user.reports.console import Console
+    from ci_user.reports.console import Console, write
 
     quiet_botocore()
     console = Console(json=json, verbose=verbose)
     try:
         report = command(console)
+        if json:
+            write(sys.stdout, jsonlib.dumps(report.document(), indent=2, sort_keys=True) + "\n")
+        else:
+            for line in report.lines():
+                console.line(line)
     except CiUserError as error:
         return _failed(error, json=json)
     except KeyboardInterrupt:
@@ -38,11 +44,6 @@ def run(command: Callable[[Console], Report], *, json: bool = False, verbose: bo
             ),
             json=json,
         )
-    if json:
-        sys.stdout.write(jsonlib.dumps(report.document(), indent=2, sort_keys=True) + "\n")
-    else:
-        for line in report.lines():
-            console.line(line)
     return report.exit_code
 
 
@@ -59,6 +60,7 @@ def refuse_dry(*, task: str) -> int:
 
 
 def _failed(error: CiUserError, *, json: bool) -> int:
+    from ci_user.reports.console import write
     from ci_user.text import plain
 
     if json:
@@ -70,9 +72,11 @@ def _failed(error: CiUserError, *, json: bool) -> int:
             "do": error.do,
             "runbook": error.runbook,
         }
-        sys.stdout.write(jsonlib.dumps(document, indent=2) + "\n")
+        with contextlib.suppress(UsageError):
+            write(sys.stdout, jsonlib.dumps(document, indent=2) + "\n")
     text = "\n".join(plain(line) for line in str(error).split("\n"))
-    sys.stderr.write(f"error: {text}\n")
+    with contextlib.suppress(UsageError):
+        write(sys.stderr, f"error: {text}\n")
     return error.exit_code
 
 

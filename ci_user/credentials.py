@@ -217,6 +217,7 @@ class AwsAccess:
             CredentialsError: They are missing, expired or refused.
         """
         from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.parsers import ResponseParserError
 
         try:
             answer = self.client("sts").get_caller_identity()
@@ -231,6 +232,14 @@ class AwsAccess:
             raise CredentialsError(
                 f"the credentials could not be used: {type(error).__name__}: {_reason(error)}",
                 do="log in again (`aws sso login`, a new session), and check network, proxy and region",
+                runbook="credentials",
+            ) from None
+        except (ResponseParserError, KeyError):
+            # botocore trips like this over a web page, such as a network's login, in place of AWS's answer.
+            raise CredentialsError(
+                "what answered in place of AWS is not AWS",
+                where=str(self.client("sts").meta.endpoint_url),
+                do="check network, proxy and endpoint_url: something in between answers with a page of its own",
                 runbook="credentials",
             ) from None
         return Caller(arn=str(answer["Arn"]), account_id=str(answer["Account"]))

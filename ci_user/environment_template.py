@@ -145,8 +145,13 @@ def write_new(name: str, root: Path) -> Path:
             folder.mkdir()
         path = folder / f"{name}.yaml"
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-        with open(descriptor, "w", encoding="utf-8", newline="\n") as file:  # noqa: PTH123
-            file.write(text)
+        try:
+            with open(descriptor, "w", encoding="utf-8", newline="\n") as file:  # noqa: PTH123
+                file.write(text)
+        except OSError:
+            # Half a file would stop every other environment too.
+            path.unlink()
+            raise
     except FileExistsError:
         if not folder.is_dir():
             raise EnvironmentFileError(f"{where} cannot be written: {FOLDER} is a file", where=FOLDER) from None

@@ -95,6 +95,8 @@ def plan(name: str, root: Path, console: Console, *, out: Path | None, allow_rep
     """
     from ci_user.lease import peek
 
+    if out is not None:
+        approval.refuse_used(out)
     loaded = load(name, root)
     toolchain = find_toolchain(loaded, _environ())
     with opened(loaded, console) as run:

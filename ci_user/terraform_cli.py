@@ -20,7 +20,7 @@ from typing import IO, Any
 
 from ci_user.credentials import STATE_PROFILE
 from ci_user.errors import InterruptedRunError, LockHeldError, TerraformError
-from ci_user.files import digest_of_files, write_private
+from ci_user.files import cannot_write, digest_of_files, write_private
 from ci_user.text import plain
 
 Event = Mapping[str, Any]
@@ -75,6 +75,7 @@ class Terraform:
 
         Raises:
             TerraformError: It failed; ``-lockfile=readonly`` makes a provider that the lock does not name fail here.
+            UsageError: The data directory cannot be written.
         """
         from filelock import FileLock
 
@@ -82,9 +83,13 @@ class Terraform:
         digest = self._init_digest()
         if stamp.is_file() and stamp.read_text() == digest and self._providers_present():
             return False
-        self._data_dir.mkdir(parents=True, exist_ok=True)
-        stamp.unlink(missing_ok=True)
-        with FileLock(lock):
+        try:
+            self._data_dir.mkdir(parents=True, exist_ok=True)
+            stamp.unlink(missing_ok=True)
+            turn = FileLock(lock).acquire()
+        except OSError as error:
+            raise cannot_write(Path(error.filename or self._data_dir), error) from None
+        with turn:
             self._run("init", lockfile="readonly", reconfigure=True, backend_config=self._backend, json=True)
         write_private(stamp, digest.encode())
         return True

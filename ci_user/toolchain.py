@@ -113,7 +113,17 @@ def find_terraform(
                 do=f"run `make sandbox`, which downloads {terraform_release.VERSION}, or install one",
                 runbook="toolchain",
             )
-        pinned = terraform_release.install(cache, base_url=base_url)
+        try:
+            pinned = terraform_release.install(cache, base_url=base_url)
+        except ToolchainError as error:
+            # Who has a Terraform already would not see why another one is wanted.
+            raise ToolchainError(
+                f"no Terraform that fits: {plain(why)}; {error.what}",
+                where=error.where,
+                expected=error.expected or "1.11 or newer, before 2",
+                do=error.do,
+                runbook=error.runbook,
+            ) from None
     version = version_of(pinned, cache, environ)
     if not fits(version):
         raise ToolchainError(

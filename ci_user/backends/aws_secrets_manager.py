@@ -109,11 +109,17 @@ class _State:
     kms_key: str | None
     current: str | None
     pending: str | None
+    untouched: bool
 
     @property
     def foreign(self) -> bool:
         """Whether what consumers read is not what the tool wrote."""
-        return self.current not in {None, _EMPTY_VERSION} and key_id_of(self.current) is None
+        return self.current not in {None, _EMPTY_VERSION} and key_id_of(self.current) is None and not self.untouched
+
+    @property
+    def begins(self) -> bool:
+        """Whether it still needs the version that holds no key: a run may have died right after it made the secret."""
+        return self.current is None or (self.untouched and self.current != _EMPTY_VERSION)
 
 
 class SecretsManager:
@@ -125,6 +131,7 @@ class SecretsManager:
     def __init__(self, settings: Settings, context: OpenContext) -> None:
         self._settings = settings
         self._environment = context.environment
+        self._description = f"Access key of the CI user {context.environment.prefix}.ci, kept by ci-user"
         self.target: str = settings.target(context.environment)
         self._service = Service(context.access, "secretsmanager", settings.place(context.environment)[1], self.target)
 
@@ -238,6 +245,10 @@ class SecretsManager:
             kms_key=found.get("KmsKeyId"),
             current=labelled(_CURRENT),
             pending=labelled(_PENDING),
+            # The embedded AWS gives the first version an id of its own; every later write adds a version.
+            untouched=list(versions.values()) == [[_CURRENT]]
+            and key_id_of(labelled(_CURRENT)) is None
+            and found.get("Description") == self._description,
         )
 
     def _check(self, state: _State) -> None:
@@ -290,18 +301,20 @@ class SecretsManager:
             self._check(state)
             if state.deleted:
                 self._restore(state)
-            if state.current is None:
-                self._put_empty()
-        return self._owned()
+        state = self._owned()
+        if state.begins:
+            self._put_empty()
+            state = self._owned()
+        return state
 
     def _create(self) -> None:
         kms = {"KmsKeyId": self._settings.kms_key} if self._settings.kms_key else {}
         try:
-            created = self._service.call(
+            self._service.call(
                 "CreateSecret",
                 lambda client: client.create_secret(
                     Name=self._settings.name,
-                    Description=f"Access key of the CI user {self._environment.prefix}.ci, kept by ci-user",
+                    Description=self._description,
                     SecretString=_EMPTY_DOCUMENT,
                     ClientRequestToken=_EMPTY_VERSION,
                     Tags=owner_tags(self._environment),
@@ -311,10 +324,7 @@ class SecretsManager:
                 permissions=("TagResource",),
             )
         except Refusal:
-            return  # another run was quicker; whether that one is ours is looked at next
-        if created.get("VersionId") != _EMPTY_VERSION:
-            # The embedded AWS does not take the token as version id here.
-            self._put_empty()
+            return  # another run was quicker, or an answer was lost; whether it is ours is looked at next
 
     def _put_empty(self) -> None:
         self._service.call(

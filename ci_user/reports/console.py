@@ -8,7 +8,31 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import IO, Any
 
+from ci_user.errors import UsageError
 from ci_user.text import plain
+
+
+def write(stream: IO[str], text: str) -> None:
+    """Write at once. It is no error when nobody reads on.
+
+    Raises:
+        UsageError: The stream cannot be written, as on a full disk.
+    """
+    try:
+        stream.write(text)
+        stream.flush()
+    except OSError as error:
+        # What waits in the buffer would fail again when Python ends, and change the exit code.
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)
+        if not isinstance(error, BrokenPipeError):
+            raise UsageError(
+                f"the output cannot be written: {error.strerror}",
+                where=stream.name,
+                do="make room where the output goes, then run the same command again",
+                runbook="disk",
+            ) from None
 
 
 class Console:
@@ -87,6 +111,4 @@ class Console:
             rich = self._status[0]
             rich.print(text, markup=False, highlight=False, soft_wrap=True)
             return
-        with contextlib.suppress(BrokenPipeError):
-            self._out.write(f"{text}\n")
-            self._out.flush()
+        write(self._out, f"{text}\n")

@@ -62,7 +62,8 @@ class FakeBucket:
     """Conditional writes as S3 has them, over a network that delays, loses and doubles.
 
     ``plan`` yields, for each call, how it goes: ``ok``, ``dropped`` (never arrived), ``lost`` (done, but no answer),
-    ``late`` (no answer, done only when ``deliver`` is called), ``slow`` (done, answered later), ``refused``, or something to do just before it is done.
+    ``late`` (no answer, done only when ``deliver`` is called), ``slow`` (done at once, answered much later),
+    ``refused``, or something to do just before it is done.
     """
 
     name = "state-bucket"
@@ -307,7 +308,7 @@ def test_recording_prolongs_it_too(bucket: FakeBucket, world: World) -> None:
 
 def test_the_time_of_a_slow_answer_counts_against_the_holder(bucket: FakeBucket, world: World) -> None:
     # The write is done at once, its answer takes 115 of the 120 seconds: what is left is too little.
-    bucket.plan = iter(["ok", "ok", "slow"])
+    bucket.plan = iter(["ok", "slow"])
     with take(bucket) as lease:
         assert not passes(lease)
 

@@ -558,3 +558,15 @@ def test_a_role_boundary_from_elsewhere_is_found(tmp_path: Path) -> None:
     result = Scanner().scan(redact(document("plan_first")), context, tmp_path)
 
     assert "CIUSER_4" in found(result, "module.ci_user.aws_iam_policy.role_boundary")
+
+
+def test_documents_of_another_attribute_are_told_apart_too(tmp_path: Path) -> None:
+    kind = "aws_ssoadmin_permission_set_inline_policy"
+    content = document("plan_first")
+    for label, text in (("harmless", policy(allow("s3:ListBucket", "arn:aws:s3:::b"))), ("star", STAR)):
+        content = with_resource(content, kind, label, inline_policy=text)
+
+    result = scan(content, tmp_path)
+
+    assert found(result, f"{kind}.harmless") == set()
+    assert "CKV_AWS_286" in found(result, f"{kind}.star")
