@@ -101,6 +101,9 @@ class Verification(Model):
     deadline: Annotated[Duration, between(timedelta(seconds=1), timedelta(minutes=15))] = Field(
         default=timedelta(seconds=60), description="When to give up, 1s to 15m."
     )
+    lag: Annotated[Duration, between(timedelta(0), timedelta(minutes=5))] = Field(
+        default=timedelta(seconds=60), description="How long IAM's lists may run behind a change, 0s to 5m."
+    )
 
     @model_validator(mode="after")
     def _attainable(self) -> Self:

@@ -77,7 +77,7 @@ secrets:
 lock: {ttl: @TTL@}
 
 # A new key counts as working after so many calls in a row; after the deadline the run gives up.
-verification: {successes: @SUCCESSES@, interval: @INTERVAL@, deadline: @DEADLINE@}
+verification: {successes: @SUCCESSES@, interval: @INTERVAL@, deadline: @DEADLINE@, lag: @LAG@}
 
 # The longest that one Terraform command may take.
 timeout: @TIMEOUT@
@@ -114,6 +114,7 @@ def template(
         "SUCCESSES": str(verification.successes),
         "INTERVAL": format_duration(verification.interval),
         "DEADLINE": format_duration(verification.deadline),
+        "LAG": format_duration(verification.lag),
         "TIMEOUT": format_duration(fields["timeout"].default),
     }
     text = _TEXT

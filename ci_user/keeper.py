@@ -22,10 +22,9 @@ if TYPE_CHECKING:
     from ci_user.lease import JournalView
     from ci_user.secret import AccessKey
 
-# CreateAccessKey's connect and read timeouts, and the seconds by which AWS's clocks round.
-_CALL_WINDOW = dt.timedelta(seconds=40)
 _ROUNDING = dt.timedelta(seconds=2)
-_ACTIONS_AT_MOST = 60
+_ACTIONS_AT_MOST = 120
+_LOOK_AGAIN_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -110,6 +109,7 @@ class KeyKeeper:
             in_hand=self._in_hand.id if self._in_hand else None,
             run=self._lease.run,
             now=self._lease.now(),
+            lag=self._verification.lag,
             doubts=self._doubts(keys, journal),
         )
 
@@ -130,6 +130,18 @@ class KeyKeeper:
         """
         return self._until_done(rotation.decide_removal)
 
+    def refuse_what_needs_a_person(self, seen: Observation, *, removing: bool = False) -> None:
+        """Raise at once what ``keep``, or ``remove``, would stop at, before anything else is changed.
+
+        Raises:
+            KeyStateError: Only a person can judge what is there.
+        """
+        self._refuse((rotation.decide_removal if removing else rotation.decide)(seen), seen)
+
+    def _refuse(self, action: Action, seen: Observation) -> None:
+        if isinstance(action, Stop):
+            raise self._stopped(action, seen)
+
     def _until_done(self, decide: Callable[[Observation], Action]) -> Kept:
         acts: list[str] = []
         for _ in range(_ACTIONS_AT_MOST):
@@ -143,14 +155,15 @@ class KeyKeeper:
                     acts=tuple(acts),
                     waited=self._waited,
                 )
-            if isinstance(action, Stop):
-                raise self._stopped(action, seen)
+            self._refuse(action, seen)
             self._lease.check()
             self._perform(action, seen)
-            acts.append(self._words(action))
-            self._tell(acts[-1])
+            act = self._words(action)
+            self._tell(act)
+            if not isinstance(action, rotation.Wait):
+                acts.append(act)
         raise KeyStateError(
-            f"the keys of {self._user.name} do not settle: {acts[-1]}",
+            f"the keys of {self._user.name} do not settle: {', '.join(acts[-1:]) or 'one may still appear'}",
             do="run `invoke status`, wait a minute, then run the same command again",
             runbook="keys-do-not-settle",
         )
@@ -170,6 +183,8 @@ class KeyKeeper:
                 self._user.mirror({"intent": intent.id})
             case rotation.DropIntent():
                 self._lease.record(journal.without_intent())
+            case rotation.Wait():
+                self._pause(_LOOK_AGAIN_SECONDS)
             case rotation.Mint():
                 self._mint(journal)
             case rotation.DeleteOrphan(key_id):
@@ -189,7 +204,7 @@ class KeyKeeper:
                 self._stage.promote(key_id)
                 self._delivered(key_id, self._stage.target)
             case rotation.Deliver(key_id, target):
-                self._backends[target].deliver(self._from_stage(key_id))
+                self._deliver(self._from_stage(key_id), self._backends[target], seen.held[target].pending)
                 self._delivered(key_id, target)
             case rotation.Settle(key_id):
                 self._settle(key_id)
@@ -202,6 +217,7 @@ class KeyKeeper:
             case rotation.Delete(key_id):
                 self._user.delete_key(key_id)
                 self._gone.add(key_id)
+                self._lease.record(journal.without_key(key_id))
             case _:
                 raise AssertionError(action)
 
@@ -242,6 +258,17 @@ class KeyKeeper:
         self._user.mirror({"intent": "", "key": key_id, "delivered-at": now.isoformat()})
         self._lease.record(journal.with_key(record).without_intent())
         self._in_hand = None
+
+    @staticmethod
+    def _deliver(key: AccessKey, backend: Backend, pending: str | None) -> None:
+        if not backend.readable:
+            backend.deliver(key)
+            return
+        # It could be a stage itself, and takes a key in two steps only.
+        if pending not in (None, key.id):
+            backend.discard_staged(pending)
+        backend.stage(key)
+        backend.promote(key.id)
 
     def _from_stage(self, key_id: str) -> AccessKey:
         key = self._stage.read_staged(key_id)
@@ -295,14 +322,14 @@ class KeyKeeper:
 
     def _doubt(self, key: LiveKey, intent: Intent) -> str | None:
         """Return why the key may not be the one that the intent made (security rule 9), or None."""
-        if not intent.at - _ROUNDING <= key.created <= intent.at + _CALL_WINDOW:
+        recorded = self._lease.confirm_intent(intent.id)
+        if recorded is None or recorded.before != intent.before:
+            return "the history of the lease object does not confirm the intent"
+        if not intent.at - _ROUNDING <= key.created <= recorded.at + rotation.CALL_WINDOW:
             return f"it was made at {key.created.isoformat()}, not at the intent's time {intent.at.isoformat()}"
         used = self._user.last_use(key.id).at
         if used is not None:
             return f"it was used at {used.isoformat()}"
-        recorded = self._lease.confirm_intent(intent.id)
-        if recorded is None or recorded.before != intent.before:
-            return "the history of the lease object does not confirm the intent"
         return None
 
     def _stopped(self, stop: Stop, seen: Observation) -> KeyStateError:
@@ -332,6 +359,8 @@ class KeyKeeper:
                 return f"journalled the intent to make an access key for {user} ({reason})"
             case rotation.DropIntent():
                 return "closed the intent of an interrupted run"
+            case rotation.Wait():
+                return "looked again for a key that an interrupted run may have made"
             case rotation.Mint():
                 return f"made an access key for {user}"
             case rotation.DeleteOrphan(key_id):

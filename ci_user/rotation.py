@@ -18,8 +18,8 @@ from ci_user.backends.protocol import Held
 from ci_user.iam_user import KEYS_PER_USER, LiveKey
 from ci_user.journal import Journal, KeyRecord
 
-# IAM's lists run behind: a key that the journal has just recorded is believed to exist for so long.
-CONSISTENCY = dt.timedelta(seconds=60)
+# CreateAccessKey's connect and read timeouts, and the seconds by which AWS's clocks round.
+CALL_WINDOW = dt.timedelta(seconds=40)
 
 _FOREIGN = "no journal names this key, so it was not made here"
 
@@ -37,6 +37,7 @@ class Observation:
         in_hand: The id of the key whose secret this process holds, if any.
         run: This run's id.
         now: The time by the state bucket's clock.
+        lag: How long IAM's lists may run behind: a key just journalled is believed to exist for so long.
         doubts: For each key that no journal names, why it cannot be attributed to the intent, or None when it can.
     """
 
@@ -48,6 +49,7 @@ class Observation:
     in_hand: str | None
     run: str
     now: dt.datetime
+    lag: dt.timedelta
     doubts: Mapping[str, str | None]
 
 
@@ -61,6 +63,11 @@ class RecordIntent:
 @dataclass(frozen=True)
 class DropIntent:
     """Forget an intent of an earlier run that made no key."""
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Look again later: a key that an earlier run asked for may not be listed yet."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +171,7 @@ class Stop:
 Action = (
     RecordIntent
     | DropIntent
+    | Wait
     | Mint
     | DeleteOrphan
     | Forget
@@ -232,16 +240,14 @@ def _live(seen: Observation) -> dict[str, LiveKey | None]:
     """Return the keys that exist, the ones included that IAM does not list yet."""
     live: dict[str, LiveKey | None] = {key.id: key for key in seen.keys}
     for record in seen.journal.keys.values():
-        if (record.id not in live and record.state == "minted" and record.id == seen.in_hand) or (
-            record.id not in live and _fresh(record, seen.now)
-        ):
+        if record.id not in live and (record.id == seen.in_hand or _fresh(record, seen)):
             live[record.id] = None
     return live
 
 
-def _fresh(record: KeyRecord, now: dt.datetime) -> bool:
+def _fresh(record: KeyRecord, seen: Observation) -> bool:
     minted = record.times.get("minted")
-    return record.state in ("minted", "staged", "verified") and minted is not None and now - minted < CONSISTENCY
+    return record.state != "deleted" and minted is not None and seen.now - minted < seen.lag
 
 
 def _newest(records: Iterable[KeyRecord]) -> KeyRecord | None:
@@ -269,7 +275,10 @@ def _decide_with_intent(seen: Observation, unnamed: list[str]) -> Action:
     if not unnamed:
         # An earlier run may have died before or after it asked: its intent is closed and a new one, with a new list of the
         # keys that are there, takes its place. So no intent ever makes two keys.
-        return Mint() if intent.run == seen.run else DropIntent()
+        if intent.run == seen.run:
+            return Mint()
+        # What it asked for shows in IAM's list only after a while, and must be found before another key is made.
+        return Wait() if seen.lag and seen.now - intent.at < CALL_WINDOW + seen.lag else DropIntent()
     doubt = _doubt(seen, unnamed[0])
     if doubt is not None:
         return Stop(f"it cannot be attributed to the interrupted run: {doubt}", tuple(unnamed))
@@ -306,7 +315,8 @@ def _advance(seen: Observation, record: KeyRecord) -> Action:
 
 def _deliver_next(seen: Observation, key_id: str) -> Deliver | None:
     for target in seen.targets:
-        if target != seen.stage and seen.held[target].current != key_id:
+        # A promotion that was interrupted half-way left both copies: it is delivered once more.
+        if target != seen.stage and seen.held[target] != Held(key_id, None):
             return Deliver(key_id, target)
     return None
 
@@ -344,7 +354,7 @@ def foretell(seen: Observation) -> str | None:
             return f"an access key is made, verified and delivered to {others}"
         case RecordIntent():
             return f"no backend holds the key any more: a new one is made, verified and delivered to {others}"
-        case Mint() | DropIntent() | DeleteOrphan():
+        case Mint() | DropIntent() | Wait() | DeleteOrphan():
             return (
                 f"what an interrupted run left is cleaned up; an access key is made, verified and delivered to {others}"
             )

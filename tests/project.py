@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import os
 import shutil
@@ -26,7 +27,7 @@ BASE: dict[str, Any] = {
     "policies": ["sample"],
     "state": {"bucket": "shop-state"},
     "secrets": [{"backend": "aws-secrets-manager", "name": "ci-user/shop/testing"}],
-    "verification": {"successes": 2, "interval": "10ms", "deadline": "5s"},
+    "verification": {"successes": 2, "interval": "10ms", "deadline": "5s", "lag": "0s"},
 }
 
 
@@ -81,14 +82,14 @@ class Project:
         return cls(root, {"PATH": os.environ["PATH"], "HOME": str(home), "LANG": "C.UTF-8"})
 
     @staticmethod
-    def accept(*checks: str, address: str, expires: str = "2027-06-30") -> dict[str, Any]:
+    def accept(*checks: str, address: str, expires: str | None = None) -> dict[str, Any]:
         """Return an entry of accepted_findings."""
         return {
             "check": list(checks),
             "resource": address,
             "reason": "a test of the project itself",
             "owner": "the tests",
-            "expires": expires,
+            "expires": expires or (dt.datetime.now(tz=dt.UTC) + dt.timedelta(days=180)).date().isoformat(),
         }
 
     def write(self, name: str = "testing", **changes: Any) -> Path:

@@ -57,8 +57,12 @@ class World:
     tags: dict[str, str] = field(default_factory=dict)
     now: dt.datetime = START
     made: int = 0
+    lag: dt.timedelta = dt.timedelta(seconds=60)
     stage: MemoryBackend = field(default_factory=lambda: MemoryBackend(target="memory:stage", readable=True))
     second: MemoryBackend = field(default_factory=lambda: MemoryBackend(target="memory:second", readable=False))
+
+    def pass_time(self, seconds: float) -> None:
+        self.now += dt.timedelta(seconds=seconds)
 
     def mint(self) -> AccessKey:
         if len(self.keys) >= 2:
@@ -168,9 +172,11 @@ def keeper(world: World, faults: Faults | None = None, *, run: str = "run-1", st
         access=sts or Sts(world),  # type: ignore[arg-type]
         backends=[FaultyBackend(world.stage, faults), FaultyBackend(world.second, faults)],
         lease=HeldLease(world, faults, run),
-        verification=Verification(successes=3, interval=dt.timedelta(milliseconds=1), deadline=dt.timedelta(seconds=1)),
+        verification=Verification(
+            successes=3, interval=dt.timedelta(milliseconds=1), deadline=dt.timedelta(seconds=1), lag=world.lag
+        ),
         user_arn=USER_ARN,
-        pause=lambda _: None,
+        pause=world.pass_time,
     )
 
 
@@ -207,10 +213,14 @@ def calls_of_a_first_key() -> int:
     return faults.count
 
 
+@pytest.mark.parametrize("readable", [False, True], ids=["write-only", "readable"])
+@pytest.mark.parametrize("lag", [0, 60])
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("at", range(1, calls_of_a_first_key() + 1))
-def test_a_run_that_dies_at_any_call_is_finished_by_the_next_one(at: int, after: bool) -> None:
-    world = World()
+def test_a_run_that_dies_at_any_call_is_finished_by_the_next_one(
+    at: int, after: bool, lag: int, readable: bool
+) -> None:
+    world = World(lag=dt.timedelta(seconds=lag), second=MemoryBackend(target="memory:second", readable=readable))
     with pytest.raises(Crash):
         keeper(world, Faults(at, after)).keep()
     assert len(world.keys) <= 1
@@ -353,6 +363,39 @@ def test_a_key_that_somebody_deleted_in_iam_is_replaced() -> None:
     world.now += dt.timedelta(minutes=10)
     keeper(world, run="run-2").keep()
     assert_one_working_key(world)
+
+
+def test_a_key_of_a_dead_run_that_iam_lists_late_is_found_before_another_one_is_made() -> None:
+    world = dead_after_the_intent()
+    late = world.mint()
+    hidden = world.keys.pop(late.id)
+    subject = keeper(world, run="run-2")
+
+    def listed_later(seconds: float) -> None:
+        world.pass_time(seconds)
+        if world.now - START > dt.timedelta(seconds=30):
+            world.keys.setdefault(late.id, hidden) if world.made == 1 else None
+
+    subject._pause = listed_later
+    subject.keep()
+    assert late.id not in world.keys
+    assert_one_working_key(world)
+
+
+def test_a_second_target_that_can_be_read_back_takes_the_key_and_drops_a_stray_pending_one() -> None:
+    world = World(second=MemoryBackend(target="memory:second", readable=True))
+    world.second.stage(AccessKey("AKIASTRAY00000000001", Secret("stray")))
+    keeper(world).keep()
+    assert_one_working_key(world)
+
+
+def test_a_removal_right_after_an_interrupted_deploy_leaves_no_key() -> None:
+    world = World()
+    with pytest.raises(KeyStateError):
+        keeper(world, sts=Sts(world, ignorant=10**9)).keep()
+    keeper(world, run="run-2").remove()
+    assert not world.keys
+    assert not world.journal.keys
 
 
 def test_a_failing_mint_is_not_tried_again_in_the_same_run() -> None:

@@ -54,6 +54,7 @@ def seen(
         in_hand=in_hand,
         run="this-run",
         now=NOW,
+        lag=dt.timedelta(seconds=60),
         doubts=doubts or {},
     )
 
@@ -309,6 +310,25 @@ def test_a_key_recorded_a_moment_ago_is_believed_although_iam_does_not_list_it()
     observation = seen(journal=journal(fresh, intent=intent()), stage=Held(None, OURS))
     assert decide(observation) == rotation.Verify(OURS)
     assert decide(replace(observation, now=NOW + dt.timedelta(minutes=5))) == rotation.Forget(OURS)
+
+
+def test_a_delivered_key_that_iam_does_not_list_for_a_moment_is_not_replaced() -> None:
+    moment_ago = {"minted": NOW - dt.timedelta(seconds=5)}
+    fresh = KeyRecord(OURS, INTENT, "delivered", moment_ago, dict.fromkeys(BOTH, NOW))
+    assert decide(seen(journal=journal(fresh), stage=Held(OURS, None), second=Held(OURS, None))) == rotation.Done(OURS)
+
+
+def test_what_a_dead_run_asked_for_a_moment_ago_is_waited_for_before_another_key_is_made() -> None:
+    stands = replace(intent(run="earlier"), at=NOW - dt.timedelta(seconds=2))
+    observation = seen(journal=journal(intent=stands))
+    assert decide(observation) == rotation.Wait()
+    assert decide(replace(observation, lag=dt.timedelta(0))) == rotation.DropIntent()
+    assert decide(replace(observation, now=NOW + dt.timedelta(minutes=5))) == rotation.DropIntent()
+
+
+def test_a_second_target_that_holds_both_copies_is_delivered_once_more() -> None:
+    holding = seen(keys=(key(OURS),), journal=journal(DELIVERED), stage=Held(OURS, None), second=Held(OURS, OURS))
+    assert decide(holding) == rotation.Deliver(OURS, SECOND)
 
 
 def test_removal_deactivates_then_deletes_then_takes_back_what_was_delivered() -> None:
