@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ci_user.errors import ApprovalError, UsageError
 from ci_user.files import cannot_write, digest_of_file, digest_of_files, write_private
+from ci_user.text import plain
 
 if TYPE_CHECKING:
     from ci_user.environment import Environment
@@ -35,9 +36,10 @@ class Subject:
         environment: The environment's name.
         account_id: Its account.
         backends: Where the key goes.
+        keys: What happens to the keys, in words; None when nothing does.
+        file: SHA-256 of everything that the environment's file says: endpoints, roles, buckets and keys among it.
         tfvars: SHA-256 of the variables, policies and boundaries among them.
         code: SHA-256 of modules, policies, provider lock and this package.
-        accepted: SHA-256 of the accepted findings.
         state: The state's lineage and serial, or None when there is no state yet.
         terraform: The version of Terraform that planned.
     """
@@ -45,9 +47,10 @@ class Subject:
     environment: str
     account_id: str
     backends: Sequence[str]
+    keys: str | None
+    file: str
     tfvars: str
     code: str
-    accepted: str
     state: Sequence[str | int] | None
     terraform: str
 
@@ -56,19 +59,21 @@ def subject(
     environment: Environment,
     root: Path,
     *,
+    keys: str | None,
     tfvars: str,
     state: tuple[str, int] | None,
     terraform: str,
 ) -> Subject:
     """Return what would be approved now."""
-    accepted = json.dumps([finding.model_dump(mode="json") for finding in environment.accepted_findings])
+    said = environment.model_dump_json(exclude={"root"})
     return Subject(
         environment=environment.name,
         account_id=environment.account_id,
         backends=[settings.target(environment) for settings in environment.secrets],
+        keys=keys,
+        file=hashlib.sha256(said.encode()).hexdigest(),
         tfvars=tfvars,
         code=code_digest(root),
-        accepted=hashlib.sha256(accepted.encode()).hexdigest(),
         state=list(state) if state else None,
         terraform=terraform,
     )
@@ -93,7 +98,11 @@ def refuse_used(directory: Path) -> None:
     Raises:
         UsageError: It is no directory, or holds something.
     """
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+    try:
+        used = directory.exists() and (not directory.is_dir() or any(directory.iterdir()))
+    except OSError as error:
+        raise cannot_write(directory, error) from None
+    if used:
         raise UsageError(
             f"{directory} is not an empty directory",
             where="--out",
@@ -149,15 +158,25 @@ def open_bundle(directory: Path, digest: str, now: Subject, into: Path) -> Path:
             runbook="approval",
         ) from None
     found = hashlib.sha256(content).hexdigest()
-    if not hmac.compare_digest(found, digest.strip().lower()):
+    if not hmac.compare_digest(found.encode(), digest.strip().lower().encode()):
         raise ApprovalError(
             f"the plan in the directory has the digest {found}",
             where=where,
-            expected=f"{digest.strip()[:64]}, which was approved",
+            expected=f"{plain(digest.strip(), 64)}, which was approved",
             do="plan again and have that plan approved",
             runbook="approval",
         )
-    manifest = json.loads(content)
+    try:
+        manifest = json.loads(content)
+    except ValueError:
+        manifest = None
+    if not isinstance(manifest, dict):
+        raise ApprovalError(
+            "the manifest is none that this tool writes",
+            where=where,
+            do="plan again and have that plan approved",
+            runbook="approval",
+        )
     differences = _differences(manifest, now)
     if manifest.get("plan") != digest_of_file(plan):
         differences.append("the plan file is not the one that was approved")
@@ -179,9 +198,10 @@ def _differences(manifest: Mapping[str, Any], now: Subject) -> list[str]:
         "environment": "the environment is another one",
         "account_id": "the account is another one",
         "backends": "the key would go somewhere else",
-        "tfvars": "the environment file or a policy has changed",
+        "keys": "something else would happen to the keys",
+        "file": "the environment file has changed",
+        "tfvars": "a policy or a boundary has changed",
         "code": "the modules, the policies, the provider lock or this tool have changed",
-        "accepted": "the accepted findings have changed",
         "state": "the state has moved on since",
         "terraform": "another version of Terraform is used",
     }
@@ -191,7 +211,7 @@ def _differences(manifest: Mapping[str, Any], now: Subject) -> list[str]:
         if manifest.get(name) != current[name]:
             shown = (
                 f" (approved: {manifest.get(name)}, now: {current[name]})"
-                if name not in ("tfvars", "code", "accepted")
+                if name not in ("file", "tfvars", "code")
                 else ""
             )
             differences.append(f"{text}{shown}")

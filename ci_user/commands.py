@@ -25,6 +25,7 @@ def run(command: Callable[[Console], Report], *, json: bool = False, verbose: bo
     from ci_user.reports.console import Console, write
 
     quiet_botocore()
+    _end_like_ctrl_c()
     console = Console(json=json, verbose=verbose)
     try:
         report = command(console)
@@ -45,6 +46,16 @@ def run(command: Callable[[Console], Report], *, json: bool = False, verbose: bo
             json=json,
         )
     return report.exit_code
+
+
+def _end_like_ctrl_c() -> None:
+    """Let a cancelled CI job and a closed terminal end a run as Ctrl-C does: Terraform stops in order, locks are released."""
+    import signal
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # A signal that is ignored on purpose, as under nohup, stays ignored.
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
 
 
 def refuse_dry(*, task: str) -> int:
@@ -71,6 +82,7 @@ def _failed(error: CiUserError, *, json: bool) -> int:
             "expected": error.expected,
             "do": error.do,
             "runbook": error.runbook,
+            **error.details,
         }
         with contextlib.suppress(UsageError):
             write(sys.stdout, jsonlib.dumps(document, indent=2) + "\n")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -56,6 +56,8 @@ _INHERITED_BEYOND_LOOPBACK = (
 )
 
 STATE_PROFILE = "ci-user-state"
+# How to reach AWS, whoever calls: what remains of the ambient settings for a login that was resolved here.
+_TRANSPORT = ("ca_bundle", "use_fips_endpoint")
 _CONNECT_SECONDS = 5
 _READ_SECONDS = 30
 
@@ -199,7 +201,7 @@ class AwsAccess:
 
     def with_key(self, access_key_id: str, secret: Secret) -> AwsAccess:
         """Return an access that signs with another long-lived key, to verify it."""
-        session = _isolated_session() if self.loopback else _session(None)
+        session = _isolated_session(keep=() if self.loopback else _TRANSPORT)
         session.set_credentials(access_key_id, secret.reveal())
         return AwsAccess(
             session,
@@ -317,10 +319,21 @@ class Accesses:
         )
 
     def verify(self) -> Caller:
-        """Check the account of the target, and of the state's own role where it has one; return the target's caller."""
+        """Check the account behind every login there is: the target's, the state's, each backend's own; return the target's.
+
+        Raises:
+            WrongAccountError: One of them belongs to another account than the file says.
+            CredentialsError: One of them is missing, expired or refused.
+        """
         caller = self.target.verify()
         if self.state_has_own:
             self.state.verify()
+        for settings in self._environment.secrets:
+            own = getattr(settings, "access", None) is not None
+            foreign = (getattr(settings, "account_id", None) or self.target.account_id) != self.target.account_id
+            if own or foreign:
+                # A secret's name carries no account: with the target's login it would be written into the target's.
+                self.for_backend(settings).verify()
         return caller
 
     def child_environment(self, environ: Mapping[str, str]) -> dict[str, str]:
@@ -435,14 +448,16 @@ def _client_config(*, attempts: int, **more: Any) -> Config:
     return Config(**settings)
 
 
-def _isolated_session() -> Session:
-    """Return a session that sees no variable, profile or file of the machine."""
+def _isolated_session(keep: Collection[str] = ()) -> Session:
+    """Return a session that sees no variable, profile or file of the machine, but for the settings to ``keep``."""
     import botocore.session
     from botocore.configprovider import BOTOCORE_DEFAUT_SESSION_VARIABLES, ConstantProvider
 
     session = botocore.session.Session()
     store = session.get_component("config_store")
     for name, (_, _, default, _) in BOTOCORE_DEFAUT_SESSION_VARIABLES.items():
+        if name in keep:
+            continue
         store.set_config_provider(name, ConstantProvider(default))
     for name in ("config_file", "credentials_file"):
         store.set_config_provider(name, ConstantProvider(os.devnull))
@@ -487,7 +502,6 @@ def _session_for(access: Access | None, environment: Environment) -> Session:
 
 
 def _assume(session: Session, credentials: Credentials, access: Access, environment: Environment) -> Session:
-    import botocore.session
     from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
 
     role = access.role
@@ -511,8 +525,7 @@ def _assume(session: Session, credentials: Credentials, access: Access, environm
     fetcher = AssumeRoleCredentialFetcher(
         client_creator=client_creator, source_credentials=credentials, role_arn=role.arn, extra_args=extra
     )
-    assumed = botocore.session.Session()
-    assumed.set_config_variable("ignore_configured_endpoint_urls", True)
+    assumed = _isolated_session(keep=_TRANSPORT)
     refreshing = DeferredRefreshableCredentials(method="assume-role", refresh_using=fetcher.fetch_credentials)
     return _holding(assumed, refreshing)
 

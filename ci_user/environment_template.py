@@ -77,6 +77,7 @@ secrets:
 lock: {ttl: @TTL@}
 
 # A new key counts as working after so many calls in a row; after the deadline the run gives up.
+# IAM's lists may run behind by lag: an interrupted run is waited for so long before another key is made.
 verification: {successes: @SUCCESSES@, interval: @INTERVAL@, deadline: @DEADLINE@, lag: @LAG@}
 
 # The longest that one Terraform command may take.

@@ -25,7 +25,8 @@ CiUserError                      1
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 
 class CiUserError(Exception):
@@ -37,6 +38,7 @@ class CiUserError(Exception):
         expected: What would have been right.
         do: What to do now.
         runbook: The anchor in ``docs/runbooks.md`` that says more, without ``#``.
+        details: What else ``--json`` shows; JSON values only.
     """
 
     exit_code: ClassVar[int] = 1
@@ -49,6 +51,7 @@ class CiUserError(Exception):
         expected: str | None = None,
         do: str | None = None,
         runbook: str | None = None,
+        details: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(what)
         self.what = what
@@ -56,6 +59,7 @@ class CiUserError(Exception):
         self.expected = expected
         self.do = do
         self.runbook = runbook
+        self.details = dict(details or {})
 
     def __str__(self) -> str:
         lines = [self.what]

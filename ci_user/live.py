@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from ci_user.environment import Environment
 
 USER_ADDRESS = "module.ci_user.aws_iam_user.this"
+FOREIGN_GROUP = "CIUSER_LIVE_1"
+"""Nobody may accept it: what a foreign group brings can change at any time, unseen by any plan."""
 
 
 def live_findings(access: AwsAccess, environment: Environment, live: LiveUser | None) -> tuple[Finding, ...]:
@@ -39,7 +41,7 @@ def live_findings(access: AwsAccess, environment: Environment, live: LiveUser | 
         names = [plain(policy["PolicyName"]) for policy in attached] + [plain(name) for name in inline]
         findings.append(
             Finding(
-                check="CIUSER_LIVE_1",
+                check=FOREIGN_GROUP,
                 name="The CI user is in its own group only",
                 resource=USER_ADDRESS,
                 message=f"it is in the group {plain(group)}, which brings {', '.join(names) or 'no policy now'}",

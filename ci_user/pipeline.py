@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +21,9 @@ from ci_user.files import digest_of_file, write_private
 from ci_user.findings import Verdict, judge
 from ci_user.iam_user import IamUser, LiveUser
 from ci_user.keeper import Kept, KeyKeeper
-from ci_user.live import live_findings, refuse_nested_prefixes
+from ci_user.live import FOREIGN_GROUP, live_findings, refuse_nested_prefixes
 from ci_user.plan import Plan, parse
-from ci_user.plan_guard import refusals
+from ci_user.plan_guard import refusals, refuse_foreign
 from ci_user.plan_words import drifted, iam_changes
 from ci_user.redaction import redact
 from ci_user.reports.model import DeployReport, DestroyReport, PlanReport, findings_document
@@ -104,11 +105,12 @@ def plan(name: str, root: Path, console: Console, *, out: Path | None, allow_rep
         terraform = run.terraform(toolchain)
         journal = peek(run.bucket, run.environment.state.lease_key)
         keeper = _keeper(run, journal)
-        planned = _plan(run, terraform, keeper, allow_replace=allow_replace)
+        planned = _plan(run, terraform, keeper, allow_replace=allow_replace, lock=False)
+        keeper.refuse_what_needs_a_person(planned.around.seen)
         digest = None
         if out is not None:
             digest = approval.write_bundle(
-                out, planned.file, _subject(run, terraform), findings_document(planned.verdict)
+                out, planned.file, _subject(run, terraform, planned.around.key_work), findings_document(planned.verdict)
             )
         return PlanReport(
             environment=name,
@@ -167,15 +169,17 @@ def deploy(
             )
             _show(console, planned)
             _refuse_findings(planned)
+            keeper.refuse_what_needs_a_person(planned.around.seen)
             if not planned.pending:
-                return _report(run, planned, keeper.keep(), started)
+                return _report(run, planned, _nothing_done(planned), started)
             if approved is None:
                 consent.require(run.environment, "deploy")
                 _unchanged_since(run, planned)
             lease.check()
             seconds = dict(planned.seconds)
             if planned.changes:
-                seconds["apply"] = _apply(run, terraform, planned)
+                _refuse_late_quarantine(run, planned)
+                seconds["apply"] = _apply(run, terraform, planned, lease.check)
             began = time.monotonic()
             kept = keeper.keep()
             seconds["key"] = time.monotonic() - began
@@ -213,6 +217,7 @@ def destroy(
                     _refuse(document, allow_replace=True, destroying=True)
                     changes = iam_changes(document)
             seen = keeper.observe()
+            keeper.refuse_what_needs_a_person(seen, removing=True)
             first = rotation.decide_removal(seen)
             for line in changes:
                 console.line(f"  {line}")
@@ -229,7 +234,7 @@ def destroy(
             lease.check()
             if changes:
                 with console.step("removing policies, group and user"):
-                    terraform.apply(file)
+                    terraform.apply(file, lease.check)
             return DestroyReport(environment=name, changed=True, changes=changes, acts=kept.acts)
 
 
@@ -288,8 +293,9 @@ def _plan(
     *,
     allow_replace: bool,
     approved: Approved | None = None,
+    lock: bool = True,
 ) -> Planned:
-    """Make or take a plan, scan it, and look around meanwhile."""
+    """Make or take a plan, scan it, and look around meanwhile. Only a plan that may be applied locks the state."""
     seconds: dict[str, float] = {}
     memory = scan_memory.recall(run.cache, _scan_key(run))
     scanner = Scanner()
@@ -298,7 +304,8 @@ def _plan(
         if approved is not None:
             if memory is None:
                 scanner.preload(run.loaded.documents)
-            file = approval.open_bundle(approved.directory, approved.digest, _subject(run, terraform), run.workdir)
+            about = _subject(run, terraform, around.result().key_work)
+            file = approval.open_bundle(approved.directory, approved.digest, about, run.workdir)
             with run.console.step("reading the approved plan"):
                 _initialise(run, terraform)
             changed = True
@@ -309,7 +316,7 @@ def _plan(
                 _initialise(run, terraform)
                 if memory is None:
                     scanner.preload(run.loaded.documents)
-                changed = terraform.plan(tfvars, file)
+                changed = terraform.plan(tfvars, file, lock=lock)
             seconds["plan"] = time.monotonic() - began
         content: Plan | None = None
         if changed or memory is None:
@@ -317,9 +324,12 @@ def _plan(
             with run.console.step("scanning the plan"):
                 document = redact(terraform.show(file))
                 content = parse(document)
+                refuse_foreign(document, run.loaded.tfvars.values)
                 _refuse(content, allow_replace=allow_replace, destroying=False)
                 result = scanner.scan(document, _check_context(run), run.workdir)
-            scan_memory.remember(run.cache, _scan_key(run), result)
+            if approved is None:
+                # What travelled between two jobs says nothing about what this configuration plans.
+                scan_memory.remember(run.cache, _scan_key(run), result)
             seconds["scan"] = time.monotonic() - began
         else:
             result = memory
@@ -371,20 +381,22 @@ def _judge(run: Run, result: ScanResult, live: LiveUser | None) -> Verdict:
         found,
         run.environment.accepted_findings,
         datetime.now(tz=UTC).date(),
-        never_acceptable=NEVER_ACCEPTABLE,
+        never_acceptable=NEVER_ACCEPTABLE | {FOREIGN_GROUP},
         passed=result.passed,
     )
 
 
 def _scan_key(run: Run) -> str:
-    parts = f"{run.loaded.tfvars.digest}{approval.code_digest(run.loaded.root)}{_check_context(run)}"
+    scanners = [version(name) for name in ("checkov", "cloudsplaining", "policy-sentry")]
+    parts = f"{run.loaded.tfvars.digest}{approval.code_digest(run.loaded.root)}{_check_context(run)}{scanners}"
     return hashlib.sha256(parts.encode()).hexdigest()
 
 
-def _subject(run: Run, terraform: Terraform) -> approval.Subject:
+def _subject(run: Run, terraform: Terraform, keys: str | None) -> approval.Subject:
     return approval.subject(
         run.environment,
         run.loaded.root,
+        keys=keys,
         tfvars=run.loaded.tfvars.digest,
         state=run.bucket.state_serial(run.environment.state.key),
         terraform=terraform.version,
@@ -403,14 +415,35 @@ def _unchanged_since(run: Run, planned: Planned) -> None:
 
 
 def _digest_of(loaded: Loaded, file: Path) -> str:
-    about = approval.subject(loaded.environment, loaded.root, tfvars=loaded.tfvars.digest, state=None, terraform="")
+    about = approval.subject(
+        loaded.environment, loaded.root, keys=None, tfvars=loaded.tfvars.digest, state=None, terraform=""
+    )
     return hashlib.sha256(f"{digest_of_file(file)}{about}".encode()).hexdigest()
 
 
-def _apply(run: Run, terraform: Terraform, planned: Planned) -> float:
+def _nothing_done(planned: Planned) -> Kept:
+    keys = [key.id for key in planned.around.seen.keys if key.active]
+    return Kept(key_id=keys[-1] if keys else None, made=False, changed=False, acts=(), waited=0.0)
+
+
+def _refuse_late_quarantine(run: Run, planned: Planned) -> None:
+    """See that AWS did not quarantine the user while somebody looked at the plan: the apply would detach its policy."""
+    live = IamUser(run.accesses.target, run.environment.user_name).describe()
+    if live is not None and live.quarantined_by and planned.plan is not None:
+        touched = [c.address for c in planned.plan.changes if c.kind != "no-op" and "attachments_exclusive" in c.type]
+        if touched:
+            raise PlanError(
+                f"AWS has attached {', '.join(live.quarantined_by)} since this was planned, and the plan would detach it",
+                where=touched[0],
+                do="treat the key as leaked; nothing was changed",
+                runbook="quarantine",
+            )
+
+
+def _apply(run: Run, terraform: Terraform, planned: Planned, check: Callable[[], None]) -> float:
     began = time.monotonic()
     with run.console.step("applying the plan"):
-        terraform.apply(planned.file)
+        terraform.apply(planned.file, check)
     return time.monotonic() - began
 
 
@@ -435,6 +468,7 @@ def _refuse_findings(planned: Planned) -> None:
             f"the scan found {len(planned.verdict.failed)} thing(s) that must not be deployed; nothing was changed",
             do="mend them, or accept one with reason, owner and expiry in the environment file",
             runbook="findings",
+            details={"findings": findings_document(planned.verdict)},
         )
 
 

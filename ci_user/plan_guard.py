@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from ci_user.errors import PlanError
 from ci_user.plan_model import Change, Plan
 from ci_user.text import plain
 
@@ -13,6 +14,20 @@ QUARANTINE: Final = "awscompromisedkeyquarantine"
 https://docs.aws.amazon.com/aws-managed-policy/latest/reference/AWSCompromisedKeyQuarantineV3.html"""
 
 _IDENTITIES: Final = {"aws_iam_user": "user", "aws_iam_group": "group"}
+# Everything that the modules make; a test compares it with them.
+_TYPES: Final = frozenset(
+    {
+        "aws_iam_group",
+        "aws_iam_group_policies_exclusive",
+        "aws_iam_group_policy_attachment",
+        "aws_iam_group_policy_attachments_exclusive",
+        "aws_iam_policy",
+        "aws_iam_user",
+        "aws_iam_user_group_membership",
+        "aws_iam_user_policies_exclusive",
+        "aws_iam_user_policy_attachments_exclusive",
+    }
+)
 _ATTACHMENT_ATTRIBUTES: Final = ("policy_arns", "policy_arn", "managed_policy_arns")
 
 
@@ -42,6 +57,50 @@ def refusals(plan: Plan, *, allow_replace: bool, destroying: bool) -> tuple[str,
         for arn in _detached_quarantine(change)
     ]
     return tuple(dict.fromkeys(found))
+
+
+def refuse_foreign(document: Mapping[str, Any], variables: Mapping[str, Any]) -> None:
+    """See that a plan comes from this project's modules and these variables: a plan file carries a configuration of its own.
+
+    Args:
+        document: The redacted output of ``terraform show -json``.
+        variables: What the environment's variables must be.
+
+    Raises:
+        PlanError: Other variables, another provider, another type of resource, or a provisioner.
+    """
+    strange = []
+    given = {name: entry.get("value") for name, entry in (document.get("variables") or {}).items()}
+    if given != dict(variables):
+        differing = sorted(n for n in {*given, *variables} if given.get(n) != variables.get(n))
+        strange.append(f"other variables: {', '.join(plain(name) for name in differing)}")
+    for address, kind, provider, provisioners in _configured(document.get("configuration") or {}):
+        if kind not in _TYPES or provider.split(":")[-1] != "aws":
+            strange.append(f"{plain(address)} is none of the modules' resources")
+        if provisioners:
+            strange.append(f"{plain(address)} would run a program")
+    if strange:
+        raise PlanError(
+            "this plan was not made from this project's modules and this environment:\n"
+            + "\n".join(f"    {line}" for line in strange),
+            expected="a plan that `invoke plan` or `invoke deploy` made here",
+            do="plan again; when the plan came from another job, find out who changed it",
+            runbook="approval",
+        )
+
+
+def _configured(configuration: Mapping[str, Any]) -> Iterator[tuple[str, str, str, object]]:
+    modules = [configuration.get("root_module") or {}]
+    while modules:
+        module = modules.pop()
+        for resource in module.get("resources") or ():
+            yield (
+                str(resource.get("address")),
+                str(resource.get("type")),
+                str(resource.get("provider_config_key")),
+                resource.get("provisioners"),
+            )
+        modules += [call.get("module") or {} for call in (module.get("module_calls") or {}).values()]
 
 
 def _loss(change: Change) -> str | None:

@@ -14,12 +14,13 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 from ci_user.credentials import STATE_PROFILE
-from ci_user.errors import InterruptedRunError, LockHeldError, TerraformError
+from ci_user.errors import CiUserError, InterruptedRunError, LockHeldError, TerraformError
 from ci_user.files import cannot_write, digest_of_files, write_private
 from ci_user.text import plain
 
@@ -27,6 +28,8 @@ Event = Mapping[str, Any]
 
 # How long Terraform may take to stop in order after SIGINT: it finishes the call under way and releases its lock.
 _STOP_SECONDS = 60.0
+_FIRMER = ((signal.SIGINT, _STOP_SECONDS), (signal.SIGTERM, _STOP_SECONDS / 6), (signal.SIGKILL, 0.0))
+_CHECK_SECONDS = 0.5
 
 
 class Terraform:
@@ -124,13 +127,17 @@ class Terraform:
             raise TerraformError("`terraform show -json` did not print an object", where=str(plan.name))
         return document
 
-    def apply(self, plan: Path) -> None:
+    def apply(self, plan: Path, check: Callable[[], None] = lambda: None) -> None:
         """Apply exactly this plan file.
+
+        Args:
+            plan: The plan file.
+            check: Raises when this run may change nothing more; asked every second, and then Terraform is told to stop.
 
         Raises:
             TerraformError: It failed, in part or whole; the next run plans from what is there.
         """
-        self._run("apply", str(plan), json=True)
+        self._run("apply", str(plan), check=check, json=True)
 
     def _init_digest(self) -> str:
         module = digest_of_files(
@@ -152,6 +159,7 @@ class Terraform:
         *arguments: str,
         accept: tuple[int, ...] = (0,),
         events: bool = True,
+        check: Callable[[], None] = lambda: None,
         **options: Any,
     ) -> tuple[int, str]:
         environment = self._environment() | {"TF_DATA_DIR": str(self._data_dir)}
@@ -175,7 +183,7 @@ class Terraform:
                     diagnostics.append(event)
                 self._on_event(event)
 
-        code = process.run(take, self._timeout, f"terraform {command}")
+        code = process.run(take, self._timeout, f"terraform {command}", check)
         if code not in accept:
             raise _failure(command, code, diagnostics, other, process.stderr)
         return code, "".join(other)
@@ -207,7 +215,7 @@ class _Process:
         self._trace = any(name.startswith("TF_LOG") for name in environment)
         self.stderr = ""
 
-    def run(self, take: Callable[[str], None], timeout: float, name: str) -> int:
+    def run(self, take: Callable[[str], None], timeout: float, name: str, check: Callable[[], None]) -> int:
         try:
             process = subprocess.Popen(
                 self._command,
@@ -231,15 +239,12 @@ class _Process:
         tail: list[str] = []
         reader = threading.Thread(target=self._drain, args=(process.stderr, tail), daemon=True)
         reader.start()
-        expired = threading.Event()
-
-        def expire() -> None:
-            expired.set()
-            _signal_group(process, signal.SIGINT)
-
-        timer = threading.Timer(timeout, expire)
-        timer.daemon = True
-        timer.start()
+        ended = threading.Event()
+        stopped: list[CiUserError] = []
+        watcher = threading.Thread(
+            target=self._watch, args=(process, timeout, name, check, ended, stopped), daemon=True
+        )
+        watcher.start()
         try:
             assert process.stdout is not None  # noqa: S101 - it is a pipe
             for line in process.stdout:
@@ -256,16 +261,44 @@ class _Process:
             self._stop(process)
             raise
         finally:
-            timer.cancel()
+            ended.set()
+            watcher.join(timeout=5)
             reader.join(timeout=5)
             self.stderr = "".join(tail[-200:])
-        if expired.is_set():
-            raise TerraformError(
-                f"{name} took longer than {timeout:.0f} s and was stopped",
-                do="look at the network and AWS's health; `timeout` in the environment file sets the limit",
-                runbook="terraform-failed",
-            )
+        if stopped:
+            raise stopped[0]
         return code
+
+    def _watch(
+        self,
+        process: subprocess.Popen[str],
+        timeout: float,
+        name: str,
+        check: Callable[[], None],
+        ended: threading.Event,
+        stopped: list[CiUserError],
+    ) -> None:
+        """Tell the process to stop when it takes too long or ``check`` raises, ever more firmly."""
+        until = time.monotonic() + timeout
+        while not stopped and not ended.wait(_CHECK_SECONDS):
+            try:
+                check()
+            except CiUserError as error:
+                stopped.append(error)
+            if time.monotonic() > until:
+                stopped.append(
+                    TerraformError(
+                        f"{name} took longer than {timeout:.0f} s and was stopped",
+                        do="look at the network and AWS's health; `timeout` in the environment file sets the limit",
+                        runbook="terraform-failed",
+                    )
+                )
+        if not stopped:
+            return
+        for number, patience in _FIRMER:
+            _signal_group(process, number)
+            if ended.wait(patience):
+                return
 
     def _drain(self, pipe: IO[str], tail: list[str]) -> None:
         for line in pipe:

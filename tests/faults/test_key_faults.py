@@ -139,7 +139,7 @@ class World:
                     backends=self.backends(fenced),
                     lease=lease,
                     verification=Verification(
-                        successes=1, interval=timedelta(milliseconds=1), deadline=timedelta(seconds=1)
+                        successes=1, interval=timedelta(milliseconds=1), deadline=timedelta(seconds=1), lag=timedelta(0)
                     ),
                     user_arn=self.arn,
                     pause=no_pause,

@@ -373,8 +373,8 @@ def test_a_key_of_a_dead_run_that_iam_lists_late_is_found_before_another_one_is_
 
     def listed_later(seconds: float) -> None:
         world.pass_time(seconds)
-        if world.now - START > dt.timedelta(seconds=30):
-            world.keys.setdefault(late.id, hidden) if world.made == 1 else None
+        if world.made == 1 and world.now - START > dt.timedelta(seconds=30):
+            world.keys.setdefault(late.id, hidden)
 
     subject._pause = listed_later
     subject.keep()

@@ -27,7 +27,7 @@ def refused(code: str, status: int) -> ClientError:
     return ClientError(answer, "Operation")  # type: ignore[arg-type]
 
 
-def answered(**values: Any) -> dict[str, Any]:  # noqa: ANN401
+def answered(**values: Any) -> dict[str, Any]:
     return {**values, "ResponseMetadata": {"HTTPStatusCode": 200, "HTTPHeaders": {"date": DATE}}}
 
 
@@ -40,12 +40,12 @@ class ScriptedS3:
         self.answers: dict[str, list[Any]] = {}
         self.asked: list[tuple[str, dict[str, Any]]] = []
 
-    def gives(self, operation: str, *answers: Any) -> ScriptedS3:  # noqa: ANN401
+    def gives(self, operation: str, *answers: Any) -> ScriptedS3:
         self.answers[operation] = list(answers)
         return self
 
     def __getattr__(self, operation: str) -> Callable[..., Any]:
-        def call(**parameters: Any) -> Any:  # noqa: ANN401
+        def call(**parameters: Any) -> Any:
             self.asked.append((operation, parameters))
             answers = self.answers[operation]
             answer = answers.pop(0) if len(answers) > 1 else answers[0]
@@ -67,7 +67,7 @@ class Access:
     def __init__(self, client: ScriptedS3) -> None:
         self._client = client
 
-    def client(self, service: str, region: str | None = None) -> Any:  # noqa: ANN401
+    def client(self, service: str, region: str | None = None) -> Any:
         assert service == "s3"
         return self._client
 
@@ -154,16 +154,13 @@ def test_a_missing_bucket_is_named_with_the_command_that_makes_it(act: str) -> N
         s3.gives(operation, refused("NoSuchBucket", 404))
     s3.gives("head_bucket", refused("404", 404))
     state = bucket(s3)
+    acts: dict[str, Callable[[], object]] = {
+        "read": lambda: state.read(KEY),
+        "write": lambda: state.write(KEY, b"", None),
+        "delete": lambda: state.delete(KEY, '"1"'),
+    }
     with pytest.raises(StateBucketError, match="shop-state does not exist") as caught:
-        match act:
-            case "read":
-                state.read(KEY)
-            case "write":
-                state.write(KEY, b"", None)
-            case "delete":
-                state.delete(KEY, '"1"')
-            case _:
-                state.server_time()
+        acts.get(act, state.server_time)()
     assert "invoke bootstrap --env NAME" in str(caught.value)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from ci_user.errors import InterruptedRunError, LockHeldError, TerraformError
+from ci_user.errors import InterruptedRunError, LeaseLostError, LockHeldError, TerraformError
 from ci_user.terraform_cli import Terraform, backend_settings
 
 Make = Callable[..., Terraform]
@@ -219,3 +219,11 @@ def test_backend_settings_hold_no_credentials_and_always_the_lock_and_the_accoun
     assert settings["use_lockfile"] == "true"
     assert settings["allowed_account_ids"] == '["000000000000"]'
     assert not [name for name in settings if "secret" in name or "token" in name or "access_key" in name]
+
+
+def test_a_lost_lease_stops_terraform_and_is_what_is_told(make: Make, tmp_path: Path) -> None:
+    def lost() -> None:
+        raise LeaseLostError("somebody else has it")
+
+    with pytest.raises(LeaseLostError):
+        make("signal.pause()").apply(tmp_path, lost)
