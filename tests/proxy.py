@@ -62,6 +62,8 @@ class Proxy:
         assert parts.port is not None
         self.upstream = (parts.hostname, parts.port)
         self.requests: list[Request] = []
+        # What CreateAccessKey answered, whether or not the answer was passed on.
+        self.minted: list[bytes] = []
         self.before: Interfere = lambda _: None
         self.after: Interfere = lambda _: None
         self.observe: Observe = lambda _request, _status, _body: None
@@ -109,6 +111,8 @@ class _Handler(BaseHTTPRequestHandler):
         own = self.proxy.before(request)
         if own is None:
             status, answered, payload = self._forward(body)
+            if request.action == "CreateAccessKey":
+                self.proxy.minted.append(payload)
             self.proxy.observe(request, status, payload)
             own = self.proxy.after(request)
         if own is not None:
