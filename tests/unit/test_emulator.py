@@ -18,6 +18,7 @@ from ci_user.errors import SandboxError, UsageError
 from ci_user.files import cannot_write
 from ci_user.process_identity import identity
 from ci_user.sandbox import Sandbox
+from tests.programs import write_program
 
 Usage = namedtuple("Usage", "total used free")
 
@@ -44,8 +45,7 @@ def fake_interpreter(root: Path, body: str) -> None:
     place = root / ".venv" / "sandbox" / "bin"
     place.mkdir(parents=True)
     (place / "ministack").touch()
-    (place / "python").write_text(f"#!{sys.executable}\n{body}")
-    (place / "python").chmod(0o755)
+    write_program(place / "python", body)
 
 
 def test_missing_emulator_names_the_command_that_installs_it(

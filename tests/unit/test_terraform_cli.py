@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import stat
-import sys
 import textwrap
 import threading
 from collections.abc import Callable, Mapping
@@ -17,6 +15,7 @@ import pytest
 
 from ci_user.errors import InterruptedRunError, LeaseLostError, LockHeldError, TerraformError
 from ci_user.terraform_cli import Terraform, backend_settings
+from tests.programs import write_program
 
 Make = Callable[..., Terraform]
 
@@ -32,8 +31,7 @@ def make(tmp_path: Path) -> Make:
         script: str, *, timeout: float = 30, events: list[Mapping[str, Any]] | None = None, version: str = "1.11.4"
     ) -> Terraform:
         program = tmp_path / "terraform"
-        program.write_text(f"#!{sys.executable}\nimport json, os, signal, sys, time\n{textwrap.dedent(script)}")
-        program.chmod(program.stat().st_mode | stat.S_IXUSR)
+        write_program(program, f"import json, os, signal, sys, time\n{textwrap.dedent(script)}")
         return Terraform(
             program,
             module,
@@ -55,7 +53,8 @@ def test_the_child_gets_the_given_environment_and_nothing_else(make: Make, tmp_p
         shown = make('print(json.dumps({"env": dict(os.environ), "args": sys.argv[1:]}))').show(tmp_path / "p")
     finally:
         del os.environ["TF_CLI_ARGS"]
-    environment = {name: value for name, value in shown["env"].items() if name != "LC_CTYPE"}
+    # Python and the shell that starts the stand-in set these themselves.
+    environment = {name: value for name, value in shown["env"].items() if name not in ("LC_CTYPE", "PWD", "SHLVL", "_")}
     assert environment == {"ONLY": "this", "TF_DATA_DIR": str(tmp_path / "data")}
     assert shown["args"] == ["show", "-json", str(tmp_path / "p")]
 
