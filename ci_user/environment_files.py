@@ -21,6 +21,8 @@ from ci_user.environment_yaml import LARGEST, Problem, read, shown
 from ci_user.errors import EnvironmentFileError, UsageError
 
 FOLDER: Final = "environments"
+PLACEHOLDER: Final = "REPLACE-ME"
+"""What `invoke new` writes where only a person knows the value: no account and no bucket can be called so."""
 _SHOWN: Final = 50
 
 
@@ -37,11 +39,19 @@ def load(name: str, root: Path, *, today: date | None = None) -> Environment:
         EnvironmentFileError: a file is wrong, this one or another; every problem is listed.
     """
     check_name(name, names(root))
-    return load_all(root, today=today)[name]
+    return load_all(root, today=today, wanted=name)[name]
 
 
-def load_all(root: Path, *, today: date | None = None) -> dict[str, Environment]:
+def load_all(root: Path, *, today: date | None = None, wanted: str | None = None) -> dict[str, Environment]:
     """Return all environments by name, sorted.
+
+    A file whose account is still `PLACEHOLDER` was never deployed, so that there is nothing of it to guard: it keeps
+    nobody from working on the others.
+
+    Args:
+        root: The repository's root, which holds ``environments/``.
+        today: The day from which the 365 days of accepted findings count; by default the current day in UTC.
+        wanted: The environment that is asked for, which must be complete.
 
     Raises:
         EnvironmentFileError: a file is wrong, or two of them collide; every problem is listed.
@@ -51,7 +61,9 @@ def load_all(root: Path, *, today: date | None = None) -> dict[str, Environment]
     problems: list[str] = []
     for path in _files(root):
         where = f"{FOLDER}/{path.name}" if path.name.isprintable() else f"{FOLDER}/{shown(path.name)}"
-        found = _parse(path, root, today)
+        found = _parse(path, root, today, wanted)
+        if found is None:
+            continue
         if isinstance(found, Environment):
             environments[found.name] = found
         else:
@@ -124,7 +136,8 @@ def _bytes(path: Path) -> bytes | str:
         return f"cannot be read: {error.strerror}"
 
 
-def _parse(path: Path, root: Path, today: date) -> Environment | list[Problem]:
+def _parse(path: Path, root: Path, today: date, wanted: str | None) -> Environment | list[Problem] | None:
+    """Return what a file says, or what is wrong with it; None when it is not filled in yet and not `wanted`."""
     if path.suffix != ".yaml":
         return [Problem(1, "", f"the name ends in {path.suffix}; expected {path.stem}.yaml")]
     if not naming.is_name(path.stem, naming.ENVIRONMENT_LENGTH):
@@ -137,6 +150,8 @@ def _parse(path: Path, root: Path, today: date) -> Environment | list[Problem]:
     value = document.value
     if not isinstance(value, dict):
         return document.problems
+    if value.get("account_id") == PLACEHOLDER and path.stem != wanted:
+        return None
     version = value.get("version")
     if type(version) is int and version > VERSION:
         text = f"found {version}; expected {VERSION}: the file was written for a newer version of this tool"

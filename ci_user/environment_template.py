@@ -9,15 +9,12 @@ from ci_user import naming
 from ci_user.durations import format_duration
 from ci_user.environment import Environment
 from ci_user.environment_fields import inside
-from ci_user.environment_files import FOLDER, load_all
+from ci_user.environment_files import FOLDER, PLACEHOLDER, load_all
 from ci_user.environment_yaml import shown
 from ci_user.errors import EnvironmentFileError, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-PLACEHOLDER: Final = "REPLACE-ME"
-"""No account and no bucket can be called so: the file is refused, with the lines, until both are replaced."""
 
 _TEXT: Final = """\
 # yaml-language-server: $schema=schema.json

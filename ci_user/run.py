@@ -136,7 +136,7 @@ def load(name: str, root: Path) -> Loaded:
     from ci_user.policy import documents, guard
 
     environment_files.check_name(name, environment_files.names(root))
-    environments = environment_files.load_all(root)
+    environments = environment_files.load_all(root, wanted=name)
     environment = environments[name]
     siblings = guarded(environment, environments.values())
     boundary = guard.boundary(environment, siblings)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from ci_user import environment_yaml
 from ci_user.environment_files import load, load_all, names
+from ci_user.environment_template import template
 from ci_user.errors import EnvironmentFileError, UsageError
 
 TODAY = date(2026, 11, 24)
@@ -226,6 +227,15 @@ def test_a_broken_sibling_is_an_error_that_names_it(tmp_path: Path) -> None:
     write(tmp_path, "staging.yaml", "version: x\n")
     with pytest.raises(EnvironmentFileError, match=r"environments/staging\.yaml:1: version"):
         load("testing", tmp_path, today=TODAY)
+
+
+def test_a_sibling_that_is_not_filled_in_yet_keeps_nobody_from_working(tmp_path: Path) -> None:
+    write(tmp_path, "testing.yaml")
+    write(tmp_path, "staging.yaml", template("staging"))
+    assert list(load_all(tmp_path, today=TODAY)) == ["testing"]
+    assert load("testing", tmp_path, today=TODAY).name == "testing"
+    with pytest.raises(EnvironmentFileError, match=r"staging\.yaml.*account_id"):
+        load("staging", tmp_path, today=TODAY)
 
 
 def test_files_that_collide_are_both_named(tmp_path: Path) -> None:
