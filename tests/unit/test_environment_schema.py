@@ -8,9 +8,8 @@ import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from ci_user import backends, environment_schema
-from ci_user.environment_files import load, load_all
+from ci_user.environment_files import PLACEHOLDER, load, load_all
 from ci_user.environment_schema import schema, template, write_new
-from ci_user.environment_template import PLACEHOLDER
 from ci_user.environment_yaml import read
 from ci_user.errors import EnvironmentFileError, UsageError
 
