@@ -136,6 +136,18 @@ def arn_patterns(service: str, resource_type: str) -> tuple[str, ...]:
     return () if found is None else found.arns.get(resource_type, ())
 
 
+def vendors(name: str) -> tuple[str, ...]:
+    """Return the services that have resource types whose ARNs name a service so: ``arn:aws:NAME:...``.
+
+    >>> vendors("catalog")
+    ('servicecatalog',)
+    """
+    other = _head()["vendors"].get(name)
+    if other is not None:
+        return tuple(other)
+    return (name,) if name in services() else ()
+
+
 def resource_types(service: str) -> tuple[str, ...]:
     """Return a service's resource types; none when there is no such service."""
     found = _service(service.lower())

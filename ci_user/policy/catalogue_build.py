@@ -70,6 +70,7 @@ def build(
         "date": published[1],
         "global_keys": keys["keys"],
         "always": keys["always"],
+        "vendors": _vendors(services),
         "services": index,
     }
     return b"".join([_json(head), b"\n", *blocks])
@@ -145,6 +146,15 @@ def _service(found: Service) -> Service:
             for name in sorted(found["privileges"], key=str.lower)
         ],
     }
+
+
+def _vendors(services: Mapping[str, Service]) -> dict[str, list[str]]:
+    """Return whose resource types have a service in their ARNs that is not, or not only, their own."""
+    found: dict[str, set[str]] = {}
+    for prefix, service in services.items():
+        for resource in service["resources"].values():
+            found.setdefault(resource["arn"].split(":", 5)[2], set()).add(prefix)
+    return {vendor: sorted(prefixes) for vendor, prefixes in sorted(found.items()) if prefixes != {vendor}}
 
 
 def _key(key: str) -> str:

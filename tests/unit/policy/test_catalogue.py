@@ -96,6 +96,13 @@ def test_arns_have_wildcards_for_what_differs() -> None:
     assert catalogue.resource_types("nothing") == ()
 
 
+def test_an_arns_service_may_belong_to_others() -> None:
+    assert catalogue.vendors("lambda") == ("lambda",)
+    assert catalogue.vendors("catalog") == ("servicecatalog",)
+    assert {"ec2", "ebs"} <= set(catalogue.vendors("ec2"))
+    assert catalogue.vendors("nothing") == ()
+
+
 def test_keys_of_a_resource_type_and_of_an_action_on_it() -> None:
     assert "s3:buckettag/${tagkey}" in catalogue.resource_keys("s3", "object")
     assert catalogue.resource_keys("s3", "nothing") == catalogue.resource_keys("nothing", "x") == frozenset()
@@ -200,7 +207,13 @@ def test_a_service_is_read_only_when_it_is_asked_for(other_file: Path) -> None:
     block = zlib.compress(
         json.dumps({"page": "x", "keys": [], "resources": [], "actions": [["Do", "Write", []]]}).encode()
     )
-    head = {"schema": 1, "services": {"broken": [0, 3], "fine": [3, len(block)]}, "global_keys": {}, "always": []}
+    head = {
+        "schema": 1,
+        "services": {"broken": [0, 3], "fine": [3, len(block)]},
+        "vendors": {},
+        "global_keys": {},
+        "always": [],
+    }
     other_file.write_bytes(json.dumps(head).encode() + b"\n???" + block)
     assert [one.full for one in catalogue.expand("fine:*")] == ["fine:Do"]
     with pytest.raises(zlib.error):

@@ -140,7 +140,7 @@ def test_the_command_writes_the_file(tmp_path: Path) -> None:
             "service_name": "x",
             "service_authorization_url": "x",
             "privileges": {name: {"access_level": "Write", "resource_types": {"": dict(known)}} for name in names},
-            "resources": {kind: {"arn": "arn", "condition_keys": []} for kind in types},
+            "resources": {kind: {"arn": "arn:aws:x:::y", "condition_keys": []} for kind in types},
             "conditions": {},
         }
     (installed / "iam-definition.json").write_text(json.dumps(services))
