@@ -13,6 +13,9 @@ import pytest
 
 from ci_user.errors import PolicyError
 from ci_user.policy import documents, guard
+from ci_user.policy.conditions import Context
+from ci_user.policy.evaluate import Request, evaluate
+from ci_user.policy.statement import parse
 
 Make = Callable[..., str]
 BOUNDARIES = pytest.mark.parametrize("make", [guard.boundary, guard.role_boundary])
@@ -263,20 +266,52 @@ def test_buckets_of_other_accounts_are_out_of_reach() -> None:
                 assert one["Condition"] == {"StringEquals": {"aws:ResourceAccount": "123456789012"}}
 
 
+ACCOUNT = "arn:aws:iam::123456789012:"
+ROLE_BOUNDARY = f"{ACCOUNT}policy/shop-prod.role-boundary"
+
+
+def judged(action: str, resource: str, boundary: str | None = None) -> bool | None:
+    """Decide a request of a user who may do everything, so that only the boundary limits it."""
+    everything = parse('{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"*","Resource":"*"}}', "all")
+    limits = parse(guard.boundary(environment(), guarded()), "boundary")
+    values = {"aws:resourceaccount": ("123456789012",)}
+    context = Context(values | ({"iam:permissionsboundary": (boundary,)} if boundary else {}))
+    return evaluate(everything, limits, Request(action, resource, context)).allowed
+
+
 def test_roles_are_written_only_under_the_prefix_and_with_the_role_boundary() -> None:
     found = statements(guard.boundary(environment(), guarded()))
-    role_boundary = {"iam:PermissionsBoundary": "arn:aws:iam::123456789012:policy/shop-prod.role-boundary"}
-    assert found["BoundedRoles"]["Condition"] == {"StringEquals": role_boundary}
-    assert found["BoundedRoles"]["Resource"] == "arn:aws:iam::123456789012:role/shop-prod-*"
-    never = found["NeverUnboundedRoles"]
-    assert (never["Effect"], never["Resource"]) == ("Deny", "*")
-    assert never["Condition"] == {"StringNotEquals": role_boundary}
     for action in found["BoundedRoles"]["Action"]:
-        assert matches(action, never["Action"])
-        assert matches(action, found["NeverOutsideThePrefix"]["Action"])
-    assert found["NeverOutsideThePrefix"]["NotResource"] == [
-        f"arn:aws:iam::123456789012:{kind}/shop-prod-*" for kind in ("instance-profile", "policy", "role")
-    ]
+        assert judged(action, f"{ACCOUNT}role/shop-prod-api", ROLE_BOUNDARY) is True, action
+        assert judged(action, f"{ACCOUNT}role/shop-prod-api") is False, action
+        assert judged(action, f"{ACCOUNT}role/shop-prod-api", f"{ROLE_BOUNDARY}x") is False, action
+        assert judged(action, f"{ACCOUNT}role/shop-test-api", ROLE_BOUNDARY) is False, action
+
+
+def test_nothing_of_iam_is_written_outside_the_prefix() -> None:
+    for kind, actions in {
+        "role": ("DeleteRole", "PassRole", "TagRole", "UntagRole", "UpdateRole", "UpdateRoleDescription"),
+        "policy": ("CreatePolicy", "CreatePolicyVersion", "DeletePolicy", "SetDefaultPolicyVersion", "TagPolicy"),
+        "instance-profile": ("AddRoleToInstanceProfile", "CreateInstanceProfile", "DeleteInstanceProfile"),
+    }.items():
+        for action in actions:
+            assert judged(f"iam:{action}", f"{ACCOUNT}{kind}/shop-prod-api") is True, action
+            for name in ("shop-test-api", "shop-prod.ci", "x/shop-prod-api"):
+                assert judged(f"iam:{action}", f"{ACCOUNT}{kind}/{name}") is False, action
+
+
+def test_code_that_runs_with_a_role_from_elsewhere_is_not_exchanged() -> None:
+    for action, kind in {
+        "cloudformation:ContinueUpdateRollback": "cloudformation:eu-west-1:123456789012:stack/",
+        "cloudformation:CreateChangeSet": "cloudformation:eu-west-1:123456789012:stack/",
+        "cloudformation:DeleteStack": "cloudformation:eu-west-1:123456789012:stack/",
+        "cloudformation:ExecuteChangeSet": "cloudformation:eu-west-1:123456789012:stack/",
+        "cloudformation:UpdateStack": "cloudformation:eu-west-1:123456789012:stack/",
+        "lambda:UpdateFunctionCode": "lambda:eu-west-1:123456789012:function:",
+        "lambda:UpdateFunctionConfiguration": "lambda:eu-west-1:123456789012:function:",
+    }.items():
+        assert judged(action, f"arn:aws:{kind}shop-prod-api/1") is True, action
+        assert judged(action, f"arn:aws:{kind}shop-test-api/1") is False, action
 
 
 def test_the_tools_own_policies_lie_outside_what_the_user_may_edit() -> None:
