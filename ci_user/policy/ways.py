@@ -87,9 +87,14 @@ def way(holder: Holder, asks: Sequence[Ask], resource: str) -> Way | None:
 
 def strangers(holder: Holder, action: str) -> tuple[str, ...]:
     """Return resources of the kind that an action works on, with a name that no policy has in mind, in each region told apart."""
+    return named(holder, action, STRANGER)
+
+
+def named(holder: Holder, action: str, name: str) -> tuple[str, ...]:
+    """Return resources of the kind that an action works on, all of one name, in each region told apart."""
     return tuple(
         text
-        for universe in _universes(holder, action, STRANGER)
+        for universe in _universes(holder, action, name)
         for text in globs.witnesses(universe, _resource_globs(holder, (action,)))
     )
 
