@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ci_user.errors import PolicyError
-from ci_user.policy import documents, guard
+from ci_user.policy import catalogue, documents, guard
 from ci_user.policy.conditions import Context
 from ci_user.policy.evaluate import Request, evaluate
 from ci_user.policy.statement import parse
@@ -281,7 +281,16 @@ def judged(action: str, resource: str, boundary: str | None = None) -> bool | No
 
 def test_roles_are_written_only_under_the_prefix_and_with_the_role_boundary() -> None:
     found = statements(guard.boundary(environment(), guarded()))
-    for action in found["BoundedRoles"]["Action"]:
+    written = [action.full for pattern in found["BoundedRoles"]["Action"] for action in catalogue.expand(pattern)]
+    assert sorted(written) == [
+        "iam:AttachRolePolicy",
+        "iam:CreateRole",
+        "iam:DeleteRolePolicy",
+        "iam:DetachRolePolicy",
+        "iam:PutRolePermissionsBoundary",
+        "iam:PutRolePolicy",
+    ]
+    for action in written:
         assert judged(action, f"{ACCOUNT}role/shop-prod-api", ROLE_BOUNDARY) is True, action
         assert judged(action, f"{ACCOUNT}role/shop-prod-api") is False, action
         assert judged(action, f"{ACCOUNT}role/shop-prod-api", f"{ROLE_BOUNDARY}x") is False, action
@@ -312,6 +321,21 @@ def test_code_that_runs_with_a_role_from_elsewhere_is_not_exchanged() -> None:
     }.items():
         assert judged(action, f"arn:aws:{kind}shop-prod-api/1") is True, action
         assert judged(action, f"arn:aws:{kind}shop-test-api/1") is False, action
+
+
+def test_a_stack_may_be_called_as_the_prefix() -> None:
+    """The Serverless Framework calls its stack SERVICE-STAGE."""
+    for action in ("CreateStack", "UpdateStack", "DeleteStack", "ExecuteChangeSet"):
+        start = "arn:aws:cloudformation:eu-west-1:123456789012:stack"
+        assert judged(f"cloudformation:{action}", f"{start}/shop-prod/1") is True, action
+    assert judged("cloudformation:UpdateStack", f"{start}/shop-production/1") is False
+
+
+def test_a_template_may_use_the_transforms_of_aws() -> None:
+    """SAM needs it: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/control-access-with-iam.html."""
+    transform = "arn:aws:cloudformation:eu-west-1:aws:transform/Serverless-2016-10-31"
+    assert judged("cloudformation:CreateChangeSet", transform) is True
+    assert judged("cloudformation:CreateChangeSet", transform.replace(":aws:t", ":123456789012:t")) is False
 
 
 def test_the_tools_own_policies_lie_outside_what_the_user_may_edit() -> None:
