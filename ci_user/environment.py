@@ -25,7 +25,6 @@ from ci_user.environment_fields import (
     EnvironmentName,
     Model,
     Partition,
-    PolicyChoice,
     Problem,
     Region,
     Url,
@@ -35,6 +34,7 @@ from ci_user.environment_fields import (
     refuse,
 )
 from ci_user.environment_parts import Access, Lock, Role, State, Tags, Verification
+from ci_user.environment_policies import MOST, PolicyChoice, clashes, unattachable
 from ci_user.partitions import fitting_region, misfits
 
 __all__ = [
@@ -91,8 +91,8 @@ class Environment(Model):
         default=None, description="Another address for every AWS service; https, or http to loopback."
     )
     access: Access | None = Field(default=None, description="How to get into the account.")
-    policies: Annotated[tuple[PolicyChoice, ...], Strict(False), Field(min_length=1, max_length=10)] = Field(
-        description="What the pipeline may do: policies of terraform/policies, without .json."
+    policies: Annotated[tuple[PolicyChoice, ...], Strict(False), Field(min_length=1, max_length=MOST)] = Field(
+        description="What the pipeline may do: policies of terraform/policies, files and directories of your own, ARNs."
     )
     state: State = Field(description="Where Terraform's state lives.")
     secrets: Annotated[
@@ -142,8 +142,8 @@ class Environment(Model):
 
     @field_validator("policies")
     @classmethod
-    def _each_policy_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        refuse([((i,), "each policy once", name) for i, name in enumerate(value) if name in value[:i]])
+    def _policies_fit(cls, value: tuple[PolicyChoice, ...], info: ValidationInfo) -> tuple[PolicyChoice, ...]:
+        refuse(clashes(value) + unattachable(value, info.data.get("account_id"), info.data.get("partition")))
         return value
 
     @field_validator("state")

@@ -79,7 +79,8 @@ def matching(pattern: str, text: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-def _schema(pattern: str) -> WithJsonSchema:
+def pattern_schema(pattern: str) -> WithJsonSchema:
+    """Return the JSON Schema of a string that all of `pattern` must match."""
     return WithJsonSchema({"type": "string", "pattern": f"^{pattern}$"})
 
 
@@ -90,12 +91,12 @@ def _account(value: object) -> object:
 
 
 AccountId = Annotated[
-    str, matching(ACCOUNT_PATTERN, "12 digits in quotes"), BeforeValidator(_account), _schema(ACCOUNT_PATTERN)
+    str, matching(ACCOUNT_PATTERN, "12 digits in quotes"), BeforeValidator(_account), pattern_schema(ACCOUNT_PATTERN)
 ]
 Region = Annotated[
     str,
     matching(REGION_PATTERN, "a region such as eu-west-1, us-gov-west-1 or cn-north-1"),
-    _schema(REGION_PATTERN),
+    pattern_schema(REGION_PATTERN),
 ]
 ApplicationName = Annotated[
     str,
@@ -112,7 +113,7 @@ EnvironmentName = Annotated[
         f"lower case letters, digits and hyphens, at most {naming.ENVIRONMENT_LENGTH} characters",
     ),
 ]
-PolicyChoice = Annotated[
+PolicyName = Annotated[
     str,
     matching(
         rf"(?=.{{1,{naming.POLICY_LENGTH}}}\Z){naming.NAME_PATTERN}",
@@ -134,7 +135,7 @@ KMS_PATTERN: Final = _arn_pattern(
 RoleArn = Annotated[
     str,
     matching(ROLE_PATTERN, "the ARN of a role, such as arn:aws:iam::111111111111:role/ci-user-deployer"),
-    _schema(ROLE_PATTERN),
+    pattern_schema(ROLE_PATTERN),
 ]
 KmsKeyArn = Annotated[
     str,
@@ -142,7 +143,7 @@ KmsKeyArn = Annotated[
         KMS_PATTERN,
         "the ARN of a KMS key, arn:aws:kms:REGION:ACCOUNT:key/ID, not of an alias: policies match keys only",
     ),
-    _schema(KMS_PATTERN),
+    pattern_schema(KMS_PATTERN),
 ]
 
 
@@ -160,7 +161,7 @@ def _bucket(value: str) -> str:
     return value
 
 
-BucketName = Annotated[str, AfterValidator(_bucket), _schema(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")]
+BucketName = Annotated[str, AfterValidator(_bucket), pattern_schema(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")]
 
 
 def _object_key(value: str) -> str:
@@ -176,7 +177,7 @@ def _object_key(value: str) -> str:
     return value
 
 
-ObjectKey = Annotated[str, AfterValidator(_object_key), _schema(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)+")]
+ObjectKey = Annotated[str, AfterValidator(_object_key), pattern_schema(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)+")]
 
 
 def _url(value: str) -> str:

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from ci_user import backends
 from ci_user.environment import Environment
+from ci_user.environment_policies import item_model
 from ci_user.environment_yaml import Path, Problem, shown, spelled
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 NOT_IN_FILES = frozenset({"name", "root"})
 """Fields of the model that the reader fills in."""
+_LISTS = frozenset({"secrets", "policies"})
+"""Fields whose items say themselves which model reads them."""
 
 _TYPES = {
     "bool_type": "true or false",
@@ -132,7 +135,9 @@ def _model_at(place: Path, document: Document) -> type[BaseModel] | None:
         if place[:1] == ("secrets",) and index == 1:
             name = value.get("backend") if isinstance(value, dict) else None
             model = backends.settings_model(name) if name in backends.names() else None
-        elif isinstance(part, str) and model is not None and part in model.model_fields and part != "secrets":
+        elif place[:1] == ("policies",) and index == 1:
+            model = item_model(value)
+        elif isinstance(part, str) and model is not None and part in model.model_fields and part not in _LISTS:
             model = _model_in(model.model_fields[part].annotation)
     return model
 

@@ -46,8 +46,13 @@ protected: false
 #     external_id: what-the-trust-policy-asks-for
 #     session_name: ci-user
 
-# What the pipeline may do: 1 to 10 policies of terraform/policies, without .json.
-policies: [sample]
+# What the pipeline may do. Policies of terraform/policies, without .json, and your own: files and directories, relative to the
+# repository's root or to environments/, and existing managed policies. They are packed into as few managed policies as fit.
+policies:
+  - sample
+  # - file: policies/extra.json
+  # - directory: policies/@APPLICATION@
+  # - arn: arn:@PARTITION@:iam::aws:policy/AWSCloudFormationReadOnlyAccess
 
 # Where Terraform's state and the lease live. `invoke bootstrap --env @NAME@` makes the bucket.
 state:

@@ -73,6 +73,12 @@ def policy_name(prefix: str, policy: str) -> str:
     return f"{prefix}.policy-{policy}"
 
 
+def is_own_policy(name: str) -> bool:
+    """Tell whether a managed policy of this name, in lower case, is one that this tool makes, in whatever environment."""
+    _, dot, rest = name.partition(".")
+    return bool(dot) and (rest in ("boundary", "role-boundary") or rest.startswith("policy-"))
+
+
 def boundary_name(prefix: str) -> str:
     """Return the name of the CI user's permissions boundary."""
     return f"{prefix}.boundary"

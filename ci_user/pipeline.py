@@ -372,6 +372,7 @@ def _check_context(run: Run) -> CheckContext:
         boundary_document=run.loaded.boundary,
         role_boundary_document=run.loaded.role_boundary,
         protected=environment.protected,
+        attached_arns=run.loaded.choice.attached_arns,
     )
 
 

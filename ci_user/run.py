@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ci_user.environment import Environment
     from ci_user.environment_siblings import Guarded
     from ci_user.lease import Lease
+    from ci_user.policy.choice import Choice
     from ci_user.reports.console import Console
     from ci_user.state_bucket import StateBucket
     from ci_user.tfvars import Tfvars
@@ -36,6 +37,7 @@ class Loaded:
     root: Path
     environment: Environment
     guarded: Guarded
+    choice: Choice
     tfvars: Tfvars
     boundary: str
     role_boundary: str
@@ -133,21 +135,25 @@ def load(name: str, root: Path) -> Loaded:
     """
     from ci_user import environment_files
     from ci_user.environment_siblings import guarded
-    from ci_user.policy import documents, guard
+    from ci_user.policy import guard
+    from ci_user.policy.choice import choose
 
     environment_files.check_name(name, environment_files.names(root))
     environments = environment_files.load_all(root, wanted=name)
     environment = environments[name]
     siblings = guarded(environment, environments.values())
+    choice = choose(environment, root)
     boundary = guard.boundary(environment, siblings)
     role_boundary = guard.role_boundary(environment, siblings)
     return Loaded(
         root=root,
         environment=environment,
         guarded=siblings,
+        choice=choice,
         tfvars=tfvars.render(
             environment,
-            policies=documents.policy_documents(environment, root),
+            policies=choice.packs,
+            attached_arns=choice.attached_arns,
             boundary=boundary,
             role_boundary=role_boundary,
         ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -29,12 +29,20 @@ class Tfvars:
         return hashlib.sha256(self.content).hexdigest()
 
 
-def render(environment: Environment, *, policies: Mapping[str, str], boundary: str, role_boundary: str) -> Tfvars:
+def render(
+    environment: Environment,
+    *,
+    policies: Mapping[str, str],
+    attached_arns: Sequence[str],
+    boundary: str,
+    role_boundary: str,
+) -> Tfvars:
     """Return the variables for an environment.
 
     Args:
         environment: The environment.
-        policies: Policy documents as canonical JSON, by policy name.
+        policies: The managed policies to make, packed: canonical JSON by name.
+        attached_arns: The existing managed policies to attach.
         boundary: The CI user's permissions boundary, as canonical JSON.
         role_boundary: The boundary for roles that the pipeline makes, as canonical JSON.
     """
@@ -45,6 +53,7 @@ def render(environment: Environment, *, policies: Mapping[str, str], boundary: s
             "region": environment.region,
             "prefix": environment.prefix,
             "policies": dict(policies),
+            "attached_arns": list(attached_arns),
             "boundary": boundary,
             "role_boundary": role_boundary,
             "tags": dict(environment.tags),

@@ -22,10 +22,13 @@ module "ci_policy" {
 module "ci_user" {
   source = "./modules/ci_user"
 
-  prefix        = var.prefix
-  partition     = var.partition
-  account_id    = var.account_id
-  policy_arns   = { for name, policy in module.ci_policy : name => policy.arn }
+  prefix     = var.prefix
+  partition  = var.partition
+  account_id = var.account_id
+  policy_arns = merge(
+    { for name, policy in module.ci_policy : name => policy.arn },
+    { for arn in var.attached_arns : arn => arn },
+  )
   boundary      = var.boundary
   role_boundary = var.role_boundary
   tags          = var.tags

@@ -55,13 +55,13 @@ variable "prefix" {
 }
 
 variable "policies" {
-  description = "What the pipeline may do: policy name to JSON document, 1 to 10 of them."
+  description = "What the pipeline may do: policy name to JSON document. With attached_arns there are 1 to 10."
   type        = map(string)
   nullable    = false
 
   validation {
-    condition     = length(var.policies) >= 1 && length(var.policies) <= 10
-    error_message = "There are 1 to 10 policies: IAM attaches no more to a group."
+    condition     = length(var.policies) + length(var.attached_arns) >= 1 && length(var.policies) + length(var.attached_arns) <= 10
+    error_message = "There are 1 to 10 policies, existing ones among them: IAM attaches no more to a group."
   }
 
   validation {
@@ -82,6 +82,36 @@ variable "policies" {
   validation {
     condition     = alltrue([for document in values(var.policies) : length(replace(document, "/\\s/", "")) <= 6144])
     error_message = "A policy has at most 6,144 characters that are not white space."
+  }
+}
+
+variable "attached_arns" {
+  description = "ARNs of existing managed policies that the group gets too: the account's own or AWS's."
+  type        = list(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = length(distinct(var.attached_arns)) == length(var.attached_arns)
+    error_message = "Each existing policy is listed once."
+  }
+
+  validation {
+    condition = alltrue([
+      for arn in var.attached_arns :
+      can(regex("^arn:${var.partition}:iam::(${var.account_id}|aws):policy/([A-Za-z0-9_+=,.@-]+/)*[A-Za-z0-9_+=,.@-]{1,128}$", arn))
+    ])
+    error_message = "An existing policy lies in the partition, and is the account's own or one of AWS's."
+  }
+
+  validation {
+    condition     = alltrue([for arn in var.attached_arns : !can(regex("(?i)/(AdministratorAccess|PowerUserAccess|IAMFullAccess)[^/]*$", arn))])
+    error_message = "A CI user is never an administrator."
+  }
+
+  validation {
+    condition     = alltrue([for arn in var.attached_arns : !can(regex("[.](boundary|role-boundary|policy-[^/]*)$", arn))])
+    error_message = "What this project made belongs to one environment, and a boundary grants nothing."
   }
 }
 

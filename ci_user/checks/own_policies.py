@@ -1,4 +1,4 @@
-"""CIUSER_7: only policies of this plan are attached, since nobody has judged any other."""
+"""CIUSER_7: only policies of this plan are attached, and existing ones that the environment lists."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ class OwnPoliciesOnly:
     """A policy from elsewhere can be changed by others, and its document is not in the plan."""
 
     id = "CIUSER_7"
-    name = "Only policies of this plan are attached"
+    name = "Only policies of this plan, or listed by the environment, are attached"
     resource_types = frozenset(ARN_ATTRIBUTES)
     never_acceptable = False
-    fix = "bring the document as a policy of the environment, or accept this with a reason"
+    fix = "bring the document as a policy of the environment, or list the ARN under its policies"
 
     def evaluate(self, resource: Resource, plan: Plan, context: CheckContext) -> str | None:
-        """Refuse every known ARN that no policy of the plan has, and a boundary that is attached as a policy."""
+        """Refuse each known ARN that neither a policy of the plan has nor the environment lists; a boundary is no policy."""
         if resource.mode == "data":
             return None
         own = {
@@ -25,5 +25,5 @@ class OwnPoliciesOnly:
             for policy in plan.managed
             if policy.type == "aws_iam_policy" and not is_boundary(policy, context)
         }
-        foreign = [arn for arn in attached_arns(resource) or () if arn not in own]
+        foreign = [arn for arn in attached_arns(resource) or () if arn not in own and arn not in context.attached_arns]
         return f"it attaches {', '.join(foreign)}" if foreign else None

@@ -22,6 +22,7 @@ class CheckContext:
         boundary_document: The JSON that this boundary must hold.
         role_boundary_document: The JSON that the boundary for the pipeline's roles must hold.
         protected: Whether the environment is protected.
+        attached_arns: The existing managed policies that the environment lists: nothing else from outside may be attached.
     """
 
     prefix: str
@@ -33,6 +34,7 @@ class CheckContext:
     boundary_document: str
     role_boundary_document: str
     protected: bool
+    attached_arns: tuple[str, ...] = ()
 
     @property
     def boundary_name(self) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import stat
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -26,9 +28,9 @@ __all__ = [
     "directory",
     "names",
     "parameters",
-    "policy_documents",
     "read",
     "read_policy",
+    "refuse_partitions",
     "render",
     "size",
 ]
@@ -63,8 +65,6 @@ class PolicyEnvironment(Protocol):
     def region(self) -> str: ...  # noqa: D102
     @property
     def prefix(self) -> str: ...  # noqa: D102
-    @property
-    def policies(self) -> Sequence[str]: ...  # noqa: D102
 
 
 def directory(root: Path) -> Path:
@@ -106,7 +106,11 @@ def read(path: Path) -> Document:
             and column if they are known.
     """
     try:
-        with path.open("rb") as file:
+        # Nobody may have to wait for a pipe.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:  # noqa: PTH123
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise _wrong(path, "cannot read the policy: it is no regular file", "a file with a policy document")
             content = file.read(FILE_SIZE + 1)
     except OSError as error:
         raise PolicyError(f"cannot read the policy: {error.strerror}", where=str(path)) from None
@@ -144,7 +148,7 @@ def canonical(document: Mapping[str, Any]) -> str:
 def size(document: Mapping[str, Any] | str) -> int:
     """Return the size as IAM counts it: characters that are not white space."""
     text = document if isinstance(document, str) else canonical(document)
-    return sum(not character.isspace() for character in text)
+    return len("".join(text.split()))
 
 
 def checked_size(text: str, where: str) -> str:
@@ -174,34 +178,22 @@ def parameters(environment: PolicyEnvironment) -> dict[str, str]:
     }
 
 
-def policy_documents(environment: PolicyEnvironment, root: Path) -> dict[str, str]:
-    """Return the environment's policies, rendered: canonical JSON by policy name, in the file's order.
+def refuse_partitions(document: Mapping[str, Any], partition: str, where: str) -> None:
+    """See that no ARN of a document lies in another partition: it would match nothing.
 
     Raises:
-        PolicyError: A policy is missing, wrong, too large or written for another partition, or there are too
-            many of them.
+        PolicyError: One does.
     """
-    if len(environment.policies) > GROUP_POLICIES:
-        raise PolicyError(
-            f"there are {len(environment.policies)} policies",
-            where="policies",
-            expected=f"at most {GROUP_POLICIES}: IAM attaches no more to a group",
-        )
-    documents = {}
-    for name in environment.policies:
-        where = str(directory(root) / f"{name}.json")
-        document = render(read_policy(name, root), parameters(environment))
-        for text in _strings(document):
-            partition = re.match(r"arn:(aws[a-z-]*):", text)
-            if partition and partition[1] != environment.partition:
-                raise PolicyError(
-                    f"the policy {name} names {text}, which lies in the partition {partition[1]}",
-                    where=where,
-                    expected=f"ARNs of the partition {environment.partition}",
-                    do="choose a policy that writes ${partition}",
-                )
-        documents[name] = checked_size(canonical(document), where)
-    return documents
+    for text in _strings(document):
+        found = re.match(r"arn:(aws[a-z-]*):", text)
+        if found and found[1] != partition:
+            raise PolicyError(
+                f"the policy names {text}, which lies in the partition {found[1]}",
+                where=where,
+                expected=f"ARNs of the partition {partition}",
+                do="write ${partition} in the policy, or choose another one",
+                details={"value": text},
+            )
 
 
 def digest(documents: Mapping[str, str]) -> str:

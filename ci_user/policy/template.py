@@ -66,7 +66,12 @@ def render(document: Mapping[str, Any], parameters: Parameters) -> Document:
 
 def _key(key: str, place: str) -> str:
     if "${" in key:
-        raise PolicyError(f"the key {key!r} holds a parameter", where=place, expected="parameters in values only")
+        raise PolicyError(
+            f"the key {key!r} holds a parameter",
+            where=place,
+            expected="parameters in values only",
+            details={"value": key},
+        )
     return key
 
 
@@ -89,6 +94,7 @@ def _fill(value: Any, parameters: Parameters, place: str) -> Any:
             f"the parameter {match[0]} {problem}",
             where=f"{place}, {value!r}",
             expected=f"one of: {', '.join(sorted(strings))}",
+            details={"value": value},
         )
 
     if "${" in _IAM_VARIABLE.sub("", _PARAMETER.sub("", value)):
@@ -96,6 +102,7 @@ def _fill(value: Any, parameters: Parameters, place: str) -> Any:
             "a ${ that begins neither a parameter nor a policy variable of IAM",
             where=f"{place}, {value!r}",
             expected="${prefix} or the like, or ${aws:username} or the like",
+            details={"value": value},
         )
     return _PARAMETER.sub(known, value)
 

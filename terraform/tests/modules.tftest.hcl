@@ -130,7 +130,7 @@ run "user_refused_as_administrator" {
   }
 
   variables {
-    policy_arns = { deploy = "arn:aws:iam::aws:policy/AdministratorAccess" }
+    policy_arns = { deploy = "arn:aws:iam::aws:policy/job-function/AdministratorAccess-Amplify" }
     tags        = { "a;b" = "x" }
   }
 
@@ -150,6 +150,34 @@ run "user_refused_with_strange_tags" {
   }
 
   expect_failures = [var.policy_arns, var.tags]
+}
+
+run "user_refused_with_a_boundary_as_a_policy" {
+  command = plan
+
+  module {
+    source = "./modules/ci_user"
+  }
+
+  variables {
+    policy_arns = { deploy = "arn:aws:iam::123456789012:policy/shop-prod.boundary" }
+  }
+
+  expect_failures = [var.policy_arns]
+}
+
+run "user_refused_with_a_policy_twice" {
+  command = plan
+
+  module {
+    source = "./modules/ci_user"
+  }
+
+  variables {
+    policy_arns = { a = "arn:aws:iam::aws:policy/ReadOnlyAccess", b = "arn:aws:iam::aws:policy/ReadOnlyAccess" }
+  }
+
+  expect_failures = [var.policy_arns]
 }
 
 run "policy_refused_with_another_name" {

@@ -60,6 +60,63 @@ run "white_space_does_not_count" {
   }
 }
 
+run "as_many_policies_as_a_group_takes_are_all_attached" {
+  command = plan
+
+  variables {
+    policies      = { for i in range(8) : (i == 0 ? "combined" : "combined-${i + 1}") => var.policies["deploy"] }
+    attached_arns = ["arn:aws:iam::123456789012:policy/team/extra", "arn:aws:iam::aws:policy/job-function/ViewOnlyAccess"]
+  }
+
+  assert {
+    condition     = length(output.policy_arns) == 8 && output.policy_arns["combined-8"] == "arn:aws:iam::123456789012:policy/shop-prod.policy-combined-8"
+    error_message = "Each policy is made under its own name."
+  }
+
+  assert {
+    condition     = module.ci_user.policy_arns == setunion(values(output.policy_arns), ["arn:aws:iam::123456789012:policy/team/extra", "arn:aws:iam::aws:policy/job-function/ViewOnlyAccess"])
+    error_message = "The group carries what is made and what exists, and nothing else."
+  }
+}
+
+run "existing_policies_are_enough" {
+  command = plan
+
+  variables {
+    policies      = {}
+    attached_arns = ["arn:aws:iam::aws:policy/ReadOnlyAccess"]
+  }
+
+  assert {
+    condition     = length(output.policy_arns) == 0 && module.ci_user.policy_arns == toset(["arn:aws:iam::aws:policy/ReadOnlyAccess"])
+    error_message = "The group carries the existing policy alone."
+  }
+}
+
+# What the directory tests/own-policy renders to; a test of the Python package keeps the file so.
+run "the_content_of_a_directory_arrives_unchanged" {
+  command = plan
+
+  variables {
+    policies = jsondecode(file("./tests/own-policy.rendered.json"))
+  }
+
+  assert {
+    condition     = keys(output.policy_arns) == ["own-policy"]
+    error_message = "A directory becomes one policy that is called like it."
+  }
+
+  assert {
+    condition     = toset([for one in jsondecode(module.ci_policy["own-policy"].document).Statement : one.Effect]) == toset(["Allow", "Deny"])
+    error_message = "The statements of all files are in the policy."
+  }
+
+  assert {
+    condition     = strcontains(module.ci_policy["own-policy"].document, "arn:aws:s3:::shop-prod-*/*") && strcontains(module.ci_policy["own-policy"].document, "/shop/prod/$${aws:username}*")
+    error_message = "Parameters are filled in, and IAM's own variables stay."
+  }
+}
+
 # One run tries several variables: each of them must fail, and breaks exactly one rule. A run takes about a second.
 run "refused_when_short_or_empty" {
   command = plan
@@ -68,7 +125,6 @@ run "refused_when_short_or_empty" {
     account_id    = "12345678901"
     partition     = "aws-iso"
     prefix        = "shop"
-    policies      = {}
     boundary      = ""
     role_boundary = "{}"
     tags          = { for i in range(41) : "tag${i}" => "x" }
@@ -78,11 +134,21 @@ run "refused_when_short_or_empty" {
     var.account_id,
     var.partition,
     var.prefix,
-    var.policies,
     var.boundary,
     var.role_boundary,
     var.tags,
   ]
+}
+
+# Terraform judges attached_arns only when account and partition are right, and policies only when attached_arns are.
+run "refused_without_any_policy" {
+  command = plan
+
+  variables {
+    policies = {}
+  }
+
+  expect_failures = [var.policies]
 }
 
 run "refused_when_long" {
@@ -92,7 +158,6 @@ run "refused_when_long" {
     account_id    = "12345678901x"
     region        = "Ireland"
     prefix        = "a12345678901234567890123456789012-b12345678901234567890"
-    policies      = { for i in range(11) : "p${i}" => "{\"Version\":\"2012-10-17\",\"Statement\":[{}]}" }
     boundary      = jsonencode({ Version = "2012-10-17", Statement = [{ Sid = join("", [for i in range(700) : "123456789"]) }] })
     role_boundary = jsonencode({ Version = "2012-10-17", Statement = [{ Sid = join("", [for i in range(700) : "123456789"]) }] })
     tags          = { "CI-User:journal" = "x" }
@@ -102,7 +167,6 @@ run "refused_when_long" {
     var.account_id,
     var.region,
     var.prefix,
-    var.policies,
     var.boundary,
     var.role_boundary,
     var.tags,
@@ -173,4 +237,95 @@ run "refused_when_too_large_and_with_long_values" {
   }
 
   expect_failures = [var.policies, var.tags]
+}
+
+run "refused_when_what_is_made_and_what_exists_are_more_than_ten" {
+  command = plan
+
+  variables {
+    policies      = { for i in range(5) : "p${i}" => "{\"Version\":\"2012-10-17\",\"Statement\":[{}]}" }
+    attached_arns = [for i in range(6) : "arn:aws:iam::123456789012:policy/extra${i}"]
+  }
+
+  expect_failures = [var.policies]
+}
+
+run "refused_with_what_is_no_arn" {
+  command = plan
+
+  variables {
+    attached_arns = ["extra"]
+  }
+
+  expect_failures = [var.attached_arns]
+}
+
+run "refused_with_a_wildcard" {
+  command = plan
+
+  variables {
+    attached_arns = ["arn:aws:iam::123456789012:policy/a*"]
+  }
+
+  expect_failures = [var.attached_arns]
+}
+
+run "refused_as_administrator" {
+  command = plan
+
+  variables {
+    attached_arns = ["arn:aws:iam::aws:policy/job-function/poweruseraccess"]
+  }
+
+  expect_failures = [var.attached_arns]
+}
+
+run "refused_with_a_policy_of_another_account" {
+  command = plan
+
+  variables {
+    attached_arns = ["arn:aws:iam::210987654321:policy/extra"]
+  }
+
+  expect_failures = [var.attached_arns]
+}
+
+run "refused_with_a_policy_of_another_partition" {
+  command = plan
+
+  variables {
+    attached_arns = ["arn:aws-cn:iam::aws:policy/ReadOnlyAccess"]
+  }
+
+  expect_failures = [var.attached_arns]
+}
+
+run "refused_with_an_existing_policy_twice" {
+  command = plan
+
+  variables {
+    attached_arns = ["arn:aws:iam::aws:policy/ReadOnlyAccess", "arn:aws:iam::aws:policy/ReadOnlyAccess"]
+  }
+
+  expect_failures = [var.attached_arns]
+}
+
+run "refused_with_a_boundary_of_this_project" {
+  command = plan
+
+  variables {
+    attached_arns = ["arn:aws:iam::123456789012:policy/shop-prod.role-boundary"]
+  }
+
+  expect_failures = [var.attached_arns]
+}
+
+run "refused_with_a_policy_of_another_environment" {
+  command = plan
+
+  variables {
+    attached_arns = ["arn:aws:iam::123456789012:policy/shop-testing.policy-deploy"]
+  }
+
+  expect_failures = [var.attached_arns]
 }

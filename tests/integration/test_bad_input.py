@@ -277,7 +277,18 @@ def document(**changes: object) -> dict[str, object]:
 POLICIES: Final[dict[str, tuple[str, str]]] = {
     "malformed": ('{"Version": "2012-10-17", }', "mine.json:1:27"),
     "duplicate key": ('{"Version": "1", "Version": "2012-10-17"}', "the key 'Version' stands twice"),
-    "too long": (json.dumps(document(Action=[f"s3:Get{n}" for n in range(700)])), "at most 6,144: IAM's limit"),
+    "too long": (
+        json.dumps(document(Effect="Deny", Action=[f"s3:Get{n}" for n in range(700)])),
+        "at most 6,144: IAM's limit",
+    ),
+    "too much": (
+        json.dumps(document(Action=[f"s3:Get{n}" for n in range(7000)])),
+        "what fits into 10 managed policies of 6,144 characters",
+    ),
+    "no policy": (
+        '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow"}]}',
+        "it needs either Action or NotAction",
+    ),
     "unknown parameter": (json.dumps(document(Resource="${bucket}")), "the parameter ${bucket} is unknown"),
     "another partition": (json.dumps(document(Resource="arn:aws-cn:s3:::x/*")), "lies in the partition aws-cn"),
 }
@@ -296,11 +307,15 @@ def test_a_wrong_policy(project: Project, kind: str) -> None:
     [
         (["nowhere"], "there is no policy 'nowhere'"),
         (["../guard/boundary"], "expected the name of a policy in terraform/policies"),
-        ([f"policy-{n}" for n in range(11)], "policies: found a list; expected at most 10 of them"),
+        ([f"policy-{n}" for n in range(51)], "policies: found a list; expected at most 50 of them"),
+        (["sample", {"file": "policies/extra.json"}], "yaml:7: policies[1].file"),
+        ([{"file": "../extra.json"}], "expected a path inside the repository"),
+        ([{"directory": "home"}], "home holds no file NAME.json"),
+        ([{"arn": "arn:aws:iam::aws:policy/AdministratorAccess"}], "a CI user is never an administrator"),
     ],
-    ids=["unknown", "path", "eleven"],
+    ids=["unknown", "path", "too many", "no file", "outside", "empty directory", "administrator"],
 )
-def test_policies_that_cannot_be_chosen(project: Project, policies: list[str], says: str) -> None:
+def test_policies_that_cannot_be_chosen(project: Project, policies: list[object], says: str) -> None:
     project.write(policies=policies)
     refused(project, *DEPLOY, says=(says,))
 

@@ -21,7 +21,8 @@ from typing import Any, Protocol
 
 import pytest
 
-from ci_user.policy import documents, guard
+from ci_user.policy import guard
+from ci_user.policy.choice import choose
 
 ROOT = Path(__file__).resolve().parents[2]
 EVERYTHING = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}'
@@ -80,7 +81,7 @@ def world(request: pytest.FixtureRequest, aws: Aws) -> World:
         kms_keys=(key,),
     )
     # The guarded things carry the prefix, so that only their own deny can be what refuses them.
-    policy = documents.policy_documents(environment, ROOT)["sample"]
+    policy = choose(environment, ROOT).packs["sample"]
     iam = aws.client("iam")
     iam.create_policy(PolicyName=f"{prefix}.boundary", PolicyDocument=guard.boundary(environment, guarded))
     iam.create_policy(

@@ -7,7 +7,7 @@ import json
 import subprocess
 import threading
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -177,18 +177,23 @@ def test_a_deployment_from_first_apply_to_destroy(
     tfvars = tmp_path / "terraform.tfvars.json"
     variables = f"-var-file={tfvars}"
 
-    def configure(policies: Mapping[str, str], *, team: str = "shop") -> None:
+    def configure(policies: Mapping[str, str], *, existing: Sequence[str] = (), team: str = "shop") -> None:
         values = {
             "account_id": aws.account_id,
             "partition": "aws",
             "region": aws.region,
             "prefix": prefix,
             "policies": policies,
+            "attached_arns": existing,
             "boundary": document("s3:*"),
             "role_boundary": document("logs:*"),
             "tags": {"Team": team},
         }
         tfvars.write_text(json.dumps(values), encoding="utf-8")
+
+    def attached() -> set[str]:
+        found = aws.client("iam").list_attached_group_policies(GroupName=f"{prefix}.ci")["AttachedPolicies"]
+        return {one["PolicyName"] for one in found}
 
     # The first apply: the boundary is there before the user, and on it from the first moment.
     configure({"a": document("sqs:SendMessage"), "keep": document("sns:Publish")})
@@ -218,6 +223,28 @@ def test_a_deployment_from_first_apply_to_destroy(
         f"DetachGroupPolicy {prefix}.policy-a",
         f"DeletePolicy {prefix}.policy-a",
     ]
+
+    # Two policies become two others, and an existing one comes along: all that is new is on the group before anything old goes.
+    extra = iam.create_policy(PolicyName=f"{prefix}-extra", PolicyDocument=document("x:y"))["Policy"]["Arn"]
+    configure({"combined": document("sqs:SendMessage"), "combined-2": document("sns:*")}, existing=[extra])
+    terraform("apply", "-input=false", "-auto-approve", variables)
+    packed = [one for one in dict.fromkeys(recorder.take()) if "PolicyVersion" not in one]
+    new = [f"{prefix}.policy-combined", f"{prefix}.policy-combined-2"]
+    came = [f"AttachGroupPolicy {name}" for name in (*new, f"{prefix}-extra")]
+    went = [f"{act}Policy {prefix}.policy-{name}" for act in ("DetachGroup", "Delete") for name in ("b", "keep")]
+    assert sorted(packed) == sorted([*(f"CreatePolicy {name}" for name in new), *came, *went])
+    assert max(map(packed.index, came)) < min(map(packed.index, went))
+    assert attached() == {*new, f"{prefix}-extra"}
+    terraform("plan", "-input=false", "-detailed-exitcode", variables)
+
+    # Everything fits into one again: it holds all before the other one goes, and the existing one stays.
+    configure({"combined": document("s*:*")}, existing=[extra])
+    terraform("apply", "-input=false", "-auto-approve", variables)
+    merged = recorder.take()
+    left = merged.index(f"DetachGroupPolicy {prefix}.policy-combined-2")
+    assert merged.index(f"CreatePolicyVersion {prefix}.policy-combined") < left
+    assert attached() == {new[0], f"{prefix}-extra"}
+    assert not [one for one in merged if one.endswith("-extra")]
 
     # What AWS attaches to the user of a leaked key is seen in the plan, as a change of this one resource.
     quarantine = iam.create_policy(PolicyName=f"{QUARANTINE}-{prefix}", PolicyDocument=document("x:y"))

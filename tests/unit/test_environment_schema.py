@@ -9,6 +9,7 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from ci_user import backends, environment_schema
 from ci_user.environment_files import PLACEHOLDER, load, load_all
+from ci_user.environment_policies import called
 from ci_user.environment_schema import schema, template, write_new
 from ci_user.environment_yaml import read
 from ci_user.errors import EnvironmentFileError, UsageError
@@ -63,6 +64,11 @@ def test_the_projects_own_files_load_today_and_long_after(today: date) -> None:
         {"surprise": 1},
         {"timeout": "soon"},
         {"policies": []},
+        {"policies": ["Sample"]},
+        {"policies": [{"file": "a.json", "arn": "arn:aws:iam::aws:policy/ReadOnlyAccess"}]},
+        {"policies": [{"arn": "ReadOnlyAccess"}]},
+        {"policies": [{"directory": "policies", "name": "Mine"}]},
+        {"policies": [{}]},
         {"secrets": []},
         {"secrets": [{"backend": "nowhere"}]},
         {"secrets": [{"backend": "aws-secrets-manager", "name": "x", "path": "y"}]},
@@ -116,6 +122,12 @@ def test_what_is_commented_out_in_the_template_is_valid_too(tmp_path: Path) -> N
     assert one.state.kms_key is not None
     assert one.tags
     assert one.accepted_findings
+    assert [called(item) for item in one.policies] == [
+        "sample",
+        "extra",
+        "shop",
+        "arn:aws:iam::aws:policy/AWSCloudFormationReadOnlyAccess",
+    ]
 
 
 def test_a_new_file_is_refused_with_its_lines_until_it_is_filled_in(tmp_path: Path) -> None:

@@ -9,3 +9,8 @@ output "arn" {
   value       = local.arn
   depends_on  = [aws_iam_policy.this]
 }
+
+output "document" {
+  description = "JSON document of the policy."
+  value       = aws_iam_policy.this.policy
+}

@@ -14,6 +14,11 @@ output "group_name" {
   value       = aws_iam_group.this.name
 }
 
+output "policy_arns" {
+  description = "ARNs of the managed policies that the group carries."
+  value       = aws_iam_group_policy_attachments_exclusive.this.policy_arns
+}
+
 output "boundary_arn" {
   description = "ARN of the CI user's permissions boundary."
   value       = local.boundary_arn

@@ -37,7 +37,7 @@ variable "prefix" {
 }
 
 variable "policy_arns" {
-  description = "ARNs of the managed policies for the group, by policy name: 1 to 10, known when planning."
+  description = "ARNs of the managed policies for the group, by any name: 1 to 10, known when planning."
   type        = map(string)
   nullable    = false
 
@@ -52,8 +52,18 @@ variable "policy_arns" {
   }
 
   validation {
-    condition     = alltrue([for arn in values(var.policy_arns) : !endswith(arn, ":policy/AdministratorAccess")])
+    condition     = length(distinct(values(var.policy_arns))) == length(var.policy_arns)
+    error_message = "Each policy is listed once."
+  }
+
+  validation {
+    condition     = alltrue([for arn in values(var.policy_arns) : !can(regex("(?i)/(AdministratorAccess|PowerUserAccess|IAMFullAccess)[^/]*$", arn))])
     error_message = "A CI user is never an administrator."
+  }
+
+  validation {
+    condition     = alltrue([for arn in values(var.policy_arns) : !can(regex("[.](role-)?boundary$", arn))])
+    error_message = "A boundary limits the user and is never attached as a policy."
   }
 }
 

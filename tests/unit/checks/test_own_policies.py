@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -38,6 +39,19 @@ def test_a_policy_of_the_plan_passes() -> None:
 )
 def test_a_policy_from_elsewhere_fails(arn: str) -> None:
     assert arn in str(judged(f"{START}scan-fixture.policy-x", arn))
+
+
+def test_exactly_what_the_environment_lists_may_come_from_elsewhere() -> None:
+    listed = ("arn:aws:iam::aws:policy/ReadOnlyAccess", f"{START}team/extra")
+    context = dataclasses.replace(CONTEXT, attached_arns=listed)
+
+    def judge(*arns: str) -> str | None:
+        one = resource("aws_iam_group_policy_attachments_exclusive", policy_arns=list(arns))
+        return CHECK.evaluate(one, plan_of(one, OWN), context)
+
+    assert judge(*listed, f"{START}scan-fixture.policy-x") is None
+    for arn in ("arn:aws:iam::aws:policy/ViewOnlyAccess", f"{START}extra", f"{START}team/extra2"):
+        assert judge(*listed, arn) == f"it attaches {arn}"
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import string
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,7 +29,6 @@ def environment(**changes: Any) -> SimpleNamespace:
         "partition": "aws",
         "region": "eu-west-1",
         "prefix": "shop-prod",
-        "policies": ("sample",),
     }
     return SimpleNamespace(**values | changes)
 
@@ -51,7 +53,6 @@ def test_the_sample_is_the_recipes_policy() -> None:
     sample = documents.read_policy("sample", ROOT)
     assert documents.size(sample) == 4046
     assert len(sample["Statement"]) == 6
-    assert json.loads(documents.policy_documents(environment(), ROOT)["sample"]) == sample
 
 
 def test_every_file_is_a_policy_and_the_guards_are_none(repository: Path) -> None:
@@ -113,10 +114,15 @@ def test_a_broken_file_is_refused_with_its_position(
     assert error.value.expected
 
 
-def test_a_directory_in_a_policys_place_is_refused(repository: Path) -> None:
-    (repository / "terraform" / "policies" / "mine.json").mkdir()
+@pytest.mark.parametrize("kind", ["directory", "pipe"])
+def test_what_is_no_file_is_refused_at_once(repository: Path, kind: str) -> None:
+    path = repository / "terraform" / "policies" / "mine.json"
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.mkdir()
     with pytest.raises(PolicyError, match="cannot read"):
-        documents.read_policy("mine", repository)
+        documents.read(path)
 
 
 def test_parameters_are_filled_in_and_iams_own_variables_stay() -> None:
@@ -172,6 +178,83 @@ def test_a_value_is_refused_or_stays_one_string(value: str) -> None:
     assert not set(value) & set("*?${}\"'\\/: \n")
 
 
+# Besides any text, what an attacker would try.
+HOSTILE = st.text() | st.sampled_from(
+    [
+        '","Resource":"*',
+        '"},{"Effect":"Allow","Action":"*","Resource":"*"},{"Sid":"',
+        "${prefix}",
+        "${aws:username}",
+        "*",
+        "a*",
+        "a?b",
+        "a\\",
+        "\\u0022",
+        "a\nb",
+        "arn:aws:s3:::*",
+        "\u202e",
+        "\x00",
+    ]
+)
+TEXTS = st.lists(
+    st.sampled_from(["a", "arn:aws:s3:::", "-", "/*", ":", "${prefix}", "${region}", "${aws:username}"]),
+    min_size=1,
+    max_size=5,
+).map("".join)
+VALUES = st.recursive(
+    TEXTS | st.booleans() | st.integers(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3),
+    max_leaves=6,
+)
+STATEMENTS = st.fixed_dictionaries(
+    {"Effect": st.sampled_from(["Allow", "Deny"]), "Action": st.lists(TEXTS, min_size=1, max_size=3)},
+    optional={"Resource": st.lists(TEXTS, min_size=1, max_size=3, unique=True), "Condition": VALUES},
+)
+
+
+def shape(value: Any) -> Any:
+    """Return what a document is made of, without its texts."""
+    if isinstance(value, dict):
+        return {key: shape(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [shape(item) for item in value]
+    return "text" if isinstance(value, str) else value
+
+
+LEGAL = string.ascii_letters + string.digits + "_+=,.@-"
+
+
+@given(st.lists(STATEMENTS, min_size=1, max_size=4), st.text(LEGAL, min_size=1) | HOSTILE)
+def test_no_value_changes_the_structure_of_a_document(statements: list[dict[str, Any]], value: str) -> None:
+    template = document(*statements)
+    parameters = {"prefix": value, "region": "eu-west-1"}
+    if not 1 <= len(value) <= 256 or set(value) - set(LEGAL):
+        with pytest.raises(PolicyError, match="cannot stand in a policy"):
+            documents.render(template, parameters)
+        return
+    again = json.loads(documents.canonical(documents.render(template, parameters)))
+    assert shape(again) == shape(template)
+    # What a value brings is no wildcard and no variable: there are as many of both as before.
+    before, after = json.dumps(template), json.dumps(again)
+    assert [after.count(mark) for mark in "*?\\"] == [before.count(mark) for mark in "*?\\"]
+    assert after.count("${") == before.count("${aws:username}")
+
+
+@given(st.lists(st.text(LEGAL + ":/", min_size=1).map("arn:aws:s3:::{}".format) | HOSTILE, max_size=4))
+def test_a_list_adds_resources_where_it_stands_and_nothing_else(arns: list[str]) -> None:
+    deny = {"Effect": "Deny", "Action": "s3:*"}
+    template = document({**ALLOW, "Resource": ["arn:aws:s3:::a", "${list}"]}, {**deny, "Resource": ["${list}"]}, ALLOW)
+    if not all(re.fullmatch(r"arn:aws:s3:::[A-Za-z0-9_+=,.@:/-]+\*?", arn) for arn in arns):
+        with pytest.raises(PolicyError, match="cannot stand in a policy"):
+            documents.render(template, {"list": arns})
+        return
+    rendered = json.loads(documents.canonical(documents.render(template, {"list": arns})))
+    once = list(dict.fromkeys(arns))
+    first = {**ALLOW, "Resource": list(dict.fromkeys(["arn:aws:s3:::a", *arns]))}
+    second = [{**deny, "Resource": once}] if arns else []
+    assert rendered == document(first, *second, ALLOW)
+
+
 @pytest.mark.parametrize(
     "item",
     [
@@ -221,30 +304,6 @@ def test_the_order_of_a_list_is_kept() -> None:
 
 def test_white_space_does_not_count() -> None:
     assert documents.size('{ "a":\n\t"b c" }') == len('{"a":"bc"}')
-
-
-def test_a_policy_of_6144_characters_fits_and_one_more_does_not(repository: Path) -> None:
-    def of(size: int) -> str:
-        text = documents.canonical(document({**ALLOW, "Sid": ""}))
-        return text.replace('"Sid":""', f'"Sid":"{"x" * (size - len(text))}"')
-
-    write(repository, of(6144))
-    shop = environment(policies=("mine",))
-    assert documents.size(documents.policy_documents(shop, repository)["mine"]) == 6144
-    write(repository, of(6145))
-    with pytest.raises(PolicyError, match="6,145 characters"):
-        documents.policy_documents(shop, repository)
-
-
-def test_more_than_ten_policies_are_refused(repository: Path) -> None:
-    with pytest.raises(PolicyError, match="11 policies"):
-        documents.policy_documents(environment(policies=[f"p{i}" for i in range(11)]), repository)
-
-
-def test_a_policy_for_another_partition_is_refused() -> None:
-    with pytest.raises(PolicyError, match="partition aws") as error:
-        documents.policy_documents(environment(partition="aws-cn", region="cn-north-1"), ROOT)
-    assert error.value.expected == "ARNs of the partition aws-cn"
 
 
 def test_the_digest_follows_content_and_names_but_not_order() -> None:
