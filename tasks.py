@@ -17,6 +17,7 @@ _JSON = {"json": "Print one JSON document on standard output, everything else on
 _VERBOSE = {"verbose": "Also say what the tool does, step by step; never a secret."}
 _YES = {"yes": "Agree without being asked; not enough for a protected environment."}
 _CONFIRM = {"confirm": "Agree by naming the environment; enough for a protected one."}
+_FILE = {"file": "A policy document; once for each file."}
 _WAIT = {"lock_timeout": "How long to wait while somebody else works on the environment, such as 90s or 5m."}
 
 
@@ -38,6 +39,13 @@ def _change(context: Context, name: str, **flags: Any) -> None:
 
 def _unchanging(_: Context, name: str, **flags: Any) -> None:
     _run(name, **flags)
+
+
+def _policy(name: str, *, json: bool, **flags: Any) -> None:
+    from ci_user import commands, policy_commands
+
+    command = getattr(policy_commands, name)
+    raise Exit(code=commands.run(lambda console: command(console, **flags), json=json))
 
 
 @task(
@@ -192,9 +200,70 @@ def sandbox_env(_: Context) -> None:
     _run("sandbox", act="env")
 
 
+@task(
+    auto_shortflags=False,
+    name="lint",
+    positional=[],
+    iterable=["file"],
+    help=_FILE | _JSON | {"aws": "Ask IAM Access Analyzer too; needs AWS credentials, and changes nothing."},
+)
+def policy_lint(_: Context, file: list[str], aws: bool = False, json: bool = False) -> None:
+    """Check policy files: grammar, actions, ARNs and conditions; exits 3 with findings."""
+    _policy("lint", files=file, aws=aws, json=json)
+
+
+@task(
+    auto_shortflags=False,
+    name="escalation",
+    positional=[],
+    iterable=["file"],
+    help=_FILE | _JSON | {"boundary": "The permissions boundary of who holds the policies."},
+)
+def policy_escalation(_: Context, file: list[str], boundary: str = "", json: bool = False) -> None:
+    """Say whether who holds these policies together can become more than it is; exits 0 only when it cannot."""
+    _policy("escalation", files=file, boundary=boundary, json=json)
+
+
+@task(
+    auto_shortflags=False,
+    name="diff",
+    help=_JSON | {"old": "The policy document before.", "new": "The policy document after."},
+)
+def policy_diff(_: Context, old: str = "", new: str = "", json: bool = False) -> None:
+    """Say in words what one policy allows that another one does not."""
+    _policy("diff", old=old, new=new, json=json)
+
+
+@task(
+    auto_shortflags=False,
+    name="pack",
+    positional=[],
+    iterable=["file"],
+    help=_FILE | _JSON | {"out": "Write the managed policies into this new directory."},
+)
+def policy_pack(context: Context, file: list[str], out: str = "", json: bool = False) -> None:
+    """Show which managed policies the files become together, and how large these are."""
+    if out and context.config.run.dry:
+        from ci_user import commands
+
+        raise Exit(code=commands.refuse_dry(task="policy.pack"))
+    _policy("pack", files=file, out=out, json=json)
+
+
+@task(auto_shortflags=False, name="show", help=_ENV | _JSON)
+def policy_show(_: Context, env: str = "", json: bool = False) -> None:
+    """Show every policy document that a deploy of an environment would put in place."""
+    _policy("show", env=env, json=json)
+
+
+_policies = Collection("policy")
+for _task in (policy_lint, policy_escalation, policy_diff, policy_pack, policy_show):
+    _policies.add_task(_task)
+
 _sandbox = Collection("sandbox")
 for _task in (sandbox_up, sandbox_down, sandbox_reset, sandbox_env):
     _sandbox.add_task(_task)
 
 namespace = Collection(deploy, plan, destroy, status, unlock, bootstrap, new, schema, doctor)
 namespace.add_collection(_sandbox)
+namespace.add_collection(_policies)

@@ -113,7 +113,9 @@ def read(path: Path) -> Document:
                 raise _wrong(path, "cannot read the policy: it is no regular file", "a file with a policy document")
             content = file.read(FILE_SIZE + 1)
     except OSError as error:
-        raise PolicyError(f"cannot read the policy: {error.strerror}", where=str(path)) from None
+        raise PolicyError(
+            f"cannot read the policy: {error.strerror}", where=str(path), expected="a file with a policy document"
+        ) from None
     if len(content) > FILE_SIZE:
         raise _wrong(path, f"the file is larger than {FILE_SIZE:,} bytes", "a policy document")
     try:
