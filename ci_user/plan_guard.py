@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from ci_user.errors import PlanError
 from ci_user.plan_model import Change, Plan
+from ci_user.policy.documents import GROUP_POLICIES
 from ci_user.text import plain
 
 QUARANTINE: Final = "awscompromisedkeyquarantine"
@@ -50,6 +51,11 @@ def refusals(plan: Plan, *, allow_replace: bool, destroying: bool) -> tuple[str,
             for change in plan.changes
             if change.mode == "managed" and change.type in _IDENTITIES and (word := _loss(change))
         ]
+    if (attached := len(_attached(plan))) > GROUP_POLICIES:
+        found.append(
+            f"the group would carry {attached} policies for a moment, since the new ones come before the old ones go, and IAM "
+            f"attaches {GROUP_POLICIES}: take some out of the environment file first, in a deploy of its own"
+        )
     found += [
         f"{plain(arn)} would be detached by {plain(change.address)}: AWS put it there because a key leaked, "
         "and it stays until a person has dealt with that"
@@ -101,6 +107,17 @@ def _configured(configuration: Mapping[str, Any]) -> Iterator[tuple[str, str, st
                 resource.get("provisioners"),
             )
         modules += [call.get("module") or {} for call in (module.get("module_calls") or {}).values()]
+
+
+def _attached(plan: Plan) -> set[str]:
+    """Return what is attached to the group before the plan is applied or after it, by ARN: in between it is all of that."""
+    return {
+        str(values["policy_arn"])
+        for change in plan.changes
+        if change.mode == "managed" and change.type == "aws_iam_group_policy_attachment"
+        for values in (change.before, change.after)
+        if values is not None and values.get("policy_arn")
+    }
 
 
 def _loss(change: Change) -> str | None:

@@ -30,6 +30,7 @@ def iam_changes(plan: Plan) -> tuple[str, ...]:
         if change.kind != "no-op":
             describe = _DESCRIBED.get(change.type, _other) if change.mode == "managed" else _other
             lines += describe(change)
+    lines += _moves(plan)
     lines += [
         f"~ {plain(change.address)} is recorded anew (moved or imported)"
         for change in plan.changes
@@ -65,6 +66,28 @@ def _policy(change: Change) -> Iterator[str]:
         elif _text(change.before, "policy") != _text(change.after, "policy"):
             yield f"~ content of policy {name} changes: {_difference(before, after)}"
     yield from _rest(change, f"policy {name}", "policy")
+
+
+def _moves(plan: Plan) -> Iterator[str]:
+    """Tell which statements leave a policy that stays for another one: neither holds them between the two calls."""
+    policies = [change for change in plan.changes if change.mode == "managed" and change.type == "aws_iam_policy"]
+    for source in policies:
+        lost = _allowed(source.before) - _allowed(source.after)
+        for target in policies:
+            moved = (lost & (_allowed(target.after) - _allowed(target.before))).total()
+            if moved and source is not target and source.kind == "update":
+                words = "1 statement moves" if moved == 1 else f"{moved} statements move"
+                yield f"~ {words} from policy {_name(source)} to {_name(target)}: for a moment while applying in neither"
+
+
+def _allowed(values: Mapping[str, Any] | None) -> Counter[str]:
+    """Return the statements without their Sids, which packing may number anew."""
+    found: Counter[str] = Counter()
+    for text, count in (_statements(values) or Counter()).items():
+        entry = json.loads(text)
+        if isinstance(entry, dict):
+            found[json.dumps({key: value for key, value in entry.items() if key != "Sid"}, sort_keys=True)] += count
+    return found
 
 
 def _user(change: Change) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 from typing import Any
 
@@ -11,8 +12,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ci_user.errors import PlanError
-from ci_user.plan import iam_changes, parse, refusals
-from tests.unit.plans import GROUP, READER, SAMPLE, USER, change, document, edited, planned, with_resource
+from ci_user.plan import Change, iam_changes, parse, refusals
+from tests.unit.plans import (
+    GROUP,
+    READER,
+    SAMPLE,
+    USER,
+    allow,
+    change,
+    document,
+    edited,
+    plan_of,
+    planned,
+    policy,
+    with_resource,
+)
 
 EXCLUSIVE = "module.ci_user.aws_iam_user_policy_attachments_exclusive.this"
 
@@ -312,6 +326,52 @@ def test_changed_content_is_counted_in_statements() -> None:
     assert "~ content of policy scan-fixture.policy-reader changes: +1/-0 statements" in lines
     assert "~ user scan-fixture.ci changes: tags" in lines
     assert not [line for line in lines if "content of policy scan-fixture.policy-sample" in line]
+
+
+def policy_change(name: str, kind: str, before: list[str] | None, after: list[str] | None) -> Change:
+    def values(actions: list[str] | None) -> dict[str, Any] | None:
+        return None if actions is None else {"name": name, "policy": policy(*(allow(action) for action in actions))}
+
+    address = f'module.ci_policy["{name}"].aws_iam_policy.this'
+    return Change(
+        address, "managed", "aws_iam_policy", "this", None, (), kind, values(before), values(after), {}, (), False
+    )
+
+
+def test_statements_that_move_between_policies_that_stay_are_told() -> None:
+    first = policy_change("p", "update", ["a:a", "b:b", "c:c", "d:d"], ["a:a", "d:e"])
+    second = policy_change("p-2", "create", None, ["b:b", "c:c"])
+    told = iam_changes(dataclasses.replace(plan_of(), changes=(first, second)))
+    assert "~ 2 statements move from policy p to p-2: for a moment while applying in neither" in told
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        # The old one goes when the new one is attached.
+        (policy_change("p", "delete", ["a:a"], None), policy_change("q", "create", None, ["a:a"])),
+        # It was in both before.
+        (policy_change("p", "update", ["a:a", "b:b"], ["b:b"]), policy_change("q", "no-op", ["a:a"], ["a:a"])),
+        (policy_change("p", "update", ["a:a"], ["b:b"]),),
+    ],
+)
+def test_what_is_there_all_the_time_is_not_told_as_moving(changes: tuple[Change, ...]) -> None:
+    assert not [line for line in iam_changes(dataclasses.replace(plan_of(), changes=changes)) if "neither" in line]
+
+
+def attachment(arn: str, kind: str) -> Change:
+    values = {"group": "g", "policy_arn": arn}
+    before, after = (None if kind == "create" else values), (None if kind == "delete" else values)
+    kind_of = "aws_iam_group_policy_attachment"
+    return Change(f'{kind_of}.this["{arn}"]', "managed", kind_of, "this", None, (), kind, before, after, {}, (), False)
+
+
+@pytest.mark.parametrize(("old", "new", "refused"), [(5, 5, False), (6, 5, True), (0, 10, False), (10, 0, False)])
+def test_a_change_for_which_the_group_has_no_room_is_refused(old: int, new: int, refused: bool) -> None:
+    changes = [attachment(f"arn:old-{number}", "delete") for number in range(old)]
+    changes += [attachment(f"arn:new-{number}", "create") for number in range(new)]
+    found = refusals(dataclasses.replace(plan_of(), changes=tuple(changes)), allow_replace=True, destroying=False)
+    assert [f"would carry {old + new} policies for a moment" in reason for reason in found] == [True] * refused
 
 
 def test_what_was_attached_by_hand_is_told_as_detached() -> None:
