@@ -77,6 +77,7 @@ class Action:
 @dataclass(frozen=True)
 class _Service:
     page: str
+    keys: tuple[str, ...]
     key_types: Mapping[str, str | None]
     arns: Mapping[str, tuple[str, ...]]
     resource_keys: Mapping[str, frozenset[str]]
@@ -219,14 +220,14 @@ def key_type(service: str, key: str) -> str | None:
 
 
 def service_keys(service: str) -> tuple[str, ...]:
-    """Return the condition keys of a service, in lower case, sorted."""
+    """Return the condition keys of a service as AWS writes them, sorted."""
     found = _service(service.lower())
-    return () if found is None else tuple(found.key_types)
+    return () if found is None else found.keys
 
 
 def global_keys() -> tuple[str, ...]:
-    """Return the global condition keys, in lower case, sorted."""
-    return tuple(_global_keys())
+    """Return the global condition keys as AWS writes them, sorted."""
+    return tuple(_head()["global_keys"])
 
 
 def page(service: str) -> str:
@@ -309,6 +310,7 @@ def _read(prefix: str, data: Mapping[str, Any]) -> _Service:
         )
     return _Service(
         page=data["page"],
+        keys=tuple(name for name, _ in data["keys"]),
         key_types={name.lower(): kind for name, kind in data["keys"]},
         arns={name: tuple(_PLACEHOLDER.sub("*", one) for one in arns) for name, arns, _ in data["resources"]},
         resource_keys=of_type,

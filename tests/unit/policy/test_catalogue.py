@@ -166,7 +166,7 @@ def test_global_keys_and_those_that_are_always_there() -> None:
     assert catalogue.always_there("aws:SecureTransport")
     assert not catalogue.always_there("aws:SourceVpce")
     assert all(catalogue.is_global(key) or "${" in key for key in catalogue.global_keys())
-    assert "s3:prefix" in catalogue.service_keys("s3")
+    assert "s3:x-amz-acl" in catalogue.service_keys("S3")
     assert catalogue.service_keys("nothing") == ()
 
 
