@@ -5,6 +5,7 @@ Nothing here asks AWS; ``access_analyzer.py`` does.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -26,7 +27,7 @@ EXAMINED_SIZE: Final = 10 * documents.MANAGED_POLICY_SIZE
 COMPARED: Final = 200
 """The most statements that are compared with each other."""
 REPORTED: Final = 500
-"""The most findings about one document."""
+"""The most findings about one document that are told."""
 
 BREADTH: Final = frozenset(
     {
@@ -65,20 +66,22 @@ def lint(
         boundary: Whether it serves as a permissions boundary; then the rules of `BREADTH` are left out.
 
     Returns:
-        The findings in the document's order; `REPORTED` at most.
+        The findings in the document's order. Of more than `REPORTED` the rest is left out, which is an error of its own.
     """
     found = next((value for name, value in document.items() if name.lower() == "statement"), None)
     entries = [found] if isinstance(found, dict) else found if isinstance(found, list) else []
     positions = _positions(path, len(entries))
-    findings = [
-        *(_placed(defect, where, positions, None, document) for defect in document_defects(document)),
-        *_of_statements(entries, where, positions, examined=documents.size(document) <= EXAMINED_SIZE),
-    ]
-    told = (one for one in findings if not (boundary and one.id in BREADTH))
-    ordered = sorted(told, key=lambda one: one.where.statement or 0)
-    if len(ordered) > REPORTED:
-        more = f"there are {len(ordered) - REPORTED:,} more findings"
-        ordered[REPORTED:] = [LintFinding("more-findings", "note", Place(where), more, "correct these first")]
+    every = itertools.chain(
+        (_placed(defect, where, positions, None, document) for defect in document_defects(document)),
+        _of_statements(entries, where, positions, examined=documents.size(document) <= EXAMINED_SIZE),
+    )
+    told = (one for one in every if not (boundary and one.id in BREADTH))
+    # Suggestions cost time: who gets that many findings needs no more of them.
+    findings = list(itertools.islice(told, REPORTED))
+    ordered = sorted(findings, key=lambda one: one.where.statement or 0)
+    if next(told, None) is not None:
+        more = f"there are more than {REPORTED} findings: the rest was not examined"
+        ordered.append(LintFinding("more-findings", "error", Place(where), more, "correct these first"))
     return tuple(ordered)
 
 

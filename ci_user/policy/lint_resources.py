@@ -150,16 +150,10 @@ def missing_resources(subjects: Sequence[Subject]) -> Iterator[tuple[int, Defect
                 examples = [
                     catalogue.arn_patterns(action.service, kind)[0].replace("arn:*:", "arn:aws:") for kind in kinds
                 ]
-                yield (
-                    one.number,
-                    Defect(
-                        "missing-resource",
-                        "warning",
-                        f"{quoted(text)} is authorized on {listed(kinds)} too, which no statement names: such calls are denied",
-                        f"add {listed(examples)}, narrowed to what is meant",
-                        ("Action", at),
-                    ),
-                )
+                wanted = f"AWS's reference wants {listed(kinds)} named for {quoted(text)} too, which no statement does"
+                message = f"{wanted}: a call that involves one is denied"
+                fix = f"add {listed(examples)}, narrowed to what is meant"
+                yield one.number, Defect("missing-resource", "warning", message, fix, ("Action", at))
 
 
 def _on_everything(subject: Subject) -> Iterator[Defect]:
