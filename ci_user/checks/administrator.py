@@ -15,9 +15,8 @@ from ci_user.checks.attachments import (
 )
 from ci_user.checks.documents import Statement, UnreadableDocumentError, statements
 from ci_user.checks.protocol import CheckContext
+from ci_user.environment_policies import ADMINISTRATORS
 from ci_user.plan_model import Plan, Resource
-
-_BY_NAME: Final = ("administratoraccess", "poweruseraccess", "iamfullaccess")
 
 # Drawn anew each time, so that no document can leave out just the names that are asked about.
 _NOBODY: Final = f"n{secrets.token_hex(8)}"
@@ -63,7 +62,7 @@ class NoAdministrator:
 
 def _by_name(arns: Iterable[str]) -> str | None:
     for arn in arns:
-        if arn.rsplit("/", 1)[-1].casefold().startswith(_BY_NAME):
+        if arn.rsplit("/", 1)[-1].casefold().startswith(ADMINISTRATORS):
             return f"it attaches {arn}"
     return None
 

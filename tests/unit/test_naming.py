@@ -80,6 +80,13 @@ def test_no_pattern_of_a_pipeline_matches_the_tools_own_objects(holder: str, vic
             assert not fnmatch.filter(own, f"{holder}-*")
 
 
+@given(PREFIXES)
+def test_every_policy_that_this_tool_makes_is_known_by_its_name(prefix: str) -> None:
+    own = [naming.boundary_name(prefix), naming.role_boundary_name(prefix), naming.policy_name(prefix, "combined-2")]
+    assert all(map(naming.is_own_policy, own))
+    assert not any(map(naming.is_own_policy, [prefix, f"{prefix}-policy", f"{prefix}.policy", f"{prefix}.ci"]))
+
+
 def test_a_nested_prefix_would_be_reached_which_is_why_it_is_refused() -> None:
     assert fnmatch.fnmatchcase(naming.user_name("shop-prod-eu"), "shop-prod-*")
     assert naming.nested("shop-prod-eu", "shop-prod")
