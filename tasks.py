@@ -217,11 +217,18 @@ def policy_lint(_: Context, file: list[str], aws: bool = False, json: bool = Fal
     name="escalation",
     positional=[],
     iterable=["file"],
-    help=_FILE | _JSON | {"boundary": "The permissions boundary of who holds the policies."},
+    help=_FILE
+    | _JSON
+    | {
+        "boundary": "The permissions boundary of who holds the policies.",
+        "role_boundary": "The boundary that the policies demand of new roles and users, to judge its content too.",
+    },
 )
-def policy_escalation(_: Context, file: list[str], boundary: str = "", json: bool = False) -> None:
+def policy_escalation(
+    _: Context, file: list[str], boundary: str = "", role_boundary: str = "", json: bool = False
+) -> None:
     """Say whether who holds these policies together can become more than it is; exits 0 only when it cannot."""
-    _policy("escalation", files=file, boundary=boundary, json=json)
+    _policy("escalation", files=file, boundary=boundary, role_boundary=role_boundary, json=json)
 
 
 @task(

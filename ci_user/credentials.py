@@ -421,6 +421,26 @@ def resolve(
     )
 
 
+def ambient(environ: Mapping[str, str]) -> AwsAccess:
+    """Return the way into AWS of whoever runs this, without an environment: for what reads no account.
+
+    Raises:
+        CredentialsError: There are no credentials, or an ``AWS_ENDPOINT_URL*`` is set: they may be the sandbox's.
+    """
+    pointed = sorted(name for name in environ if name.startswith("AWS_ENDPOINT_URL") and environ[name])
+    if pointed:
+        raise CredentialsError(
+            f"{pointed[0]} is set, so these credentials may not be AWS's",
+            expected="a login of AWS itself",
+            do=f"`unset {pointed[0]}` (`invoke sandbox.env` sets it) and log in",
+            runbook="endpoint",
+        )
+    session = _logged_in(None, "AWS_PROFILE")
+    region = session.get_config_variable("region") or "us-east-1"
+    partition = session.get_partition_for_region(region)
+    return AwsAccess(session, account_id="", region=region, partition=partition, endpoint_url=None, loopback=False)
+
+
 def _refuse_foreign_endpoints(environment: Environment, environ: Mapping[str, str]) -> None:
     for name in sorted(environ):
         if not name.startswith("AWS_ENDPOINT_URL") or not environ[name]:
@@ -473,10 +493,17 @@ def _session(profile: str | None) -> Session:
 
 
 def _session_for(access: Access | None, environment: Environment) -> Session:
+    session = _logged_in(access.profile if access else None, f"environments/{environment.name}.yaml: access")
+    if access is None or access.role is None:
+        return session
+    credentials = session.get_credentials()
+    assert credentials is not None  # noqa: S101 - it is logged in
+    return _assume(session, credentials, access, environment)
+
+
+def _logged_in(profile: str | None, where: str) -> Session:
     from botocore.exceptions import BotoCoreError, ClientError
 
-    where = f"environments/{environment.name}.yaml: access"
-    profile = access.profile if access else None
     session = _session(profile)
     try:
         credentials = session.get_credentials()
@@ -496,9 +523,7 @@ def _session_for(access: Access | None, environment: Environment) -> Session:
             do="log in (`aws sso login --profile ...`) or set AWS_PROFILE, then run the same command again",
             runbook="credentials",
         )
-    if access is None or access.role is None:
-        return session
-    return _assume(session, credentials, access, environment)
+    return session
 
 
 def _assume(session: Session, credentials: Credentials, access: Access, environment: Environment) -> Session:

@@ -54,6 +54,13 @@ def guarded(environment: Environment, siblings: Iterable[Environment]) -> Guarde
     )
 
 
+def neighbours(environment: Environment, every: Iterable[Environment]) -> tuple[tuple[str, str], ...]:
+    """Return name and prefix of the other environments in its account, whose things its CI user must not reach."""
+    account = (environment.partition, environment.account_id)
+    others = (one for one in every if one.name != environment.name)
+    return tuple(sorted((one.name, one.prefix) for one in others if (one.partition, one.account_id) == account))
+
+
 def collisions(environments: Iterable[Environment]) -> list[str]:
     """Return a sentence, naming both files, for each pair of environments that cannot live side by side.
 

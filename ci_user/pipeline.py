@@ -10,25 +10,25 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ci_user import approval, rotation, scan_memory
+from ci_user import approval, judging, rotation, scan_memory
 from ci_user.errors import ApprovalError, FindingsError, PlanError
 from ci_user.files import digest_of_file, write_private
-from ci_user.findings import Verdict, judge
-from ci_user.iam_user import IamUser, LiveUser
+from ci_user.findings import Verdict
+from ci_user.iam_user import IamUser
 from ci_user.keeper import Kept, KeyKeeper
-from ci_user.live import FOREIGN_GROUP, live_findings, refuse_nested_prefixes
+from ci_user.live import refuse_nested_prefixes
 from ci_user.plan import Plan, parse
 from ci_user.plan_guard import refusals, refuse_foreign
 from ci_user.plan_words import drifted, iam_changes
 from ci_user.redaction import redact
 from ci_user.reports.model import DeployReport, DestroyReport, PlanReport, findings_document
 from ci_user.run import Loaded, Run, find_toolchain, load, opened
-from ci_user.scan import NEVER_ACCEPTABLE, CheckContext, Scanner, ScanResult
+from ci_user.scan import CheckContext, Scanner
 
 if TYPE_CHECKING:
     from ci_user.confirmation import Consent
@@ -47,10 +47,15 @@ class Approved:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What is true around the plan: the live user, and what the keys need."""
+    """What is true around the plan: what is live, and what the keys need."""
 
-    live: LiveUser | None
+    live: judging.Live
     seen: rotation.Observation
+
+    @property
+    def quarantined_by(self) -> tuple[str, ...]:
+        """Return the policies that AWS attached to the user because a key leaked."""
+        return self.live.user.quarantined_by if self.live.user else ()
 
     @property
     def key_work(self) -> str | None:
@@ -70,6 +75,7 @@ class Planned:
         drift: Addresses that were changed outside.
         verdict: The findings, judged.
         around: What is true around it.
+        notes: What a person should know besides.
         seconds: How long planning and scanning took.
     """
 
@@ -80,6 +86,7 @@ class Planned:
     drift: tuple[str, ...]
     verdict: Verdict
     around: Surroundings
+    notes: tuple[str, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -118,7 +125,7 @@ def plan(name: str, root: Path, console: Console, *, out: Path | None, allow_rep
             drift=planned.drift,
             keys=planned.around.key_work,
             verdict=planned.verdict,
-            quarantined_by=planned.around.live.quarantined_by if planned.around.live else (),
+            quarantined_by=planned.around.quarantined_by,
             bundle=str(out) if out else None,
             digest=digest,
         )
@@ -272,7 +279,7 @@ def _look_around(run: Run, keeper: KeyKeeper) -> Surroundings:
     if live is None:
         refuse_nested_prefixes(run.accesses.target, run.environment)
     keeper.preflight()
-    return Surroundings(live=live, seen=keeper.observe())
+    return Surroundings(live=judging.look(run, live), seen=keeper.observe())
 
 
 def _write_tfvars(run: Run) -> Path:
@@ -297,7 +304,9 @@ def _plan(
 ) -> Planned:
     """Make or take a plan, scan it, and look around meanwhile. Only a plan that may be applied locks the state."""
     seconds: dict[str, float] = {}
-    memory = scan_memory.recall(run.cache, _scan_key(run))
+    context = judging.check_context(run, judging.contents_of(run))
+    scan_key = _scan_key(run, context)
+    memory = scan_memory.recall(run.cache, scan_key)
     scanner = Scanner()
     with ThreadPoolExecutor(max_workers=1) as pool:
         around: Future[Surroundings] = pool.submit(_look_around, run, keeper)
@@ -326,15 +335,15 @@ def _plan(
                 content = parse(document)
                 refuse_foreign(document, run.loaded.tfvars.values)
                 _refuse(content, allow_replace=allow_replace, destroying=False)
-                result = scanner.scan(document, _check_context(run), run.workdir)
+                result = scanner.scan(document, context, run.workdir)
             if approved is None:
                 # What travelled between two jobs says nothing about what this configuration plans.
-                scan_memory.remember(run.cache, _scan_key(run), result)
+                scan_memory.remember(run.cache, scan_key, result)
             seconds["scan"] = time.monotonic() - began
         else:
             result = memory
         surroundings = around.result()
-    verdict = _judge(run, result, surroundings.live)
+    verdict = judging.verdict(run, context, result, surroundings.live)
     changes = iam_changes(content) if content is not None and not content.is_empty else ()
     drift = drifted(content) if content is not None else ()
     return Planned(
@@ -345,6 +354,7 @@ def _plan(
         drift=drift,
         verdict=verdict,
         around=surroundings,
+        notes=judging.passing_rights(run, context, surroundings.live),
         seconds=seconds,
     )
 
@@ -360,36 +370,9 @@ def _refuse(content: Plan, *, allow_replace: bool, destroying: bool) -> None:
         )
 
 
-def _check_context(run: Run) -> CheckContext:
-    environment = run.environment
-    return CheckContext(
-        prefix=environment.prefix,
-        account_id=environment.account_id,
-        partition=environment.partition,
-        user_name=environment.user_name,
-        group_name=environment.group_name,
-        boundary_arn=environment.boundary_arn,
-        boundary_document=run.loaded.boundary,
-        role_boundary_document=run.loaded.role_boundary,
-        protected=environment.protected,
-        attached_arns=run.loaded.choice.attached_arns,
-    )
-
-
-def _judge(run: Run, result: ScanResult, live: LiveUser | None) -> Verdict:
-    found = (*result.findings, *live_findings(run.accesses.target, run.environment, live))
-    return judge(
-        found,
-        run.environment.accepted_findings,
-        datetime.now(tz=UTC).date(),
-        never_acceptable=NEVER_ACCEPTABLE | {FOREIGN_GROUP},
-        passed=result.passed,
-    )
-
-
-def _scan_key(run: Run) -> str:
+def _scan_key(run: Run, context: CheckContext) -> str:
     scanners = [version(name) for name in ("checkov", "cloudsplaining", "policy-sentry")]
-    parts = f"{run.loaded.tfvars.digest}{approval.code_digest(run.loaded.root)}{_check_context(run)}{scanners}"
+    parts = f"{run.loaded.tfvars.digest}{approval.code_digest(run.loaded.root)}{context}{scanners}"
     return hashlib.sha256(parts.encode()).hexdigest()
 
 
@@ -453,7 +436,9 @@ def _show(console: Console, planned: Planned) -> None:
         console.line(f"  {line}")
     for address in planned.drift:
         console.detail(f"changed outside: {address}")
-    if planned.around.live and planned.around.live.quarantined_by:
+    for note in planned.notes:
+        console.line(f"  ! {note}")
+    if planned.around.quarantined_by:
         console.line("  ! AWS quarantined this user because a key leaked: docs/runbooks.md#quarantine")
     if planned.around.key_work:
         console.line(f"  + {planned.around.key_work}")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ci_user import naming
-from ci_user.errors import UsageError
+from ci_user.errors import PolicyError, UsageError
 from ci_user.policy import documents
 from ci_user.policy.choice import COMBINED
 from ci_user.policy.pack import Source
@@ -16,6 +17,8 @@ from ci_user.policy.pack import pack as packed
 from ci_user.reports.model import TextReport
 
 if TYPE_CHECKING:
+    from ci_user.policy.lint_finding import LintFinding
+    from ci_user.policy.statement import Statement
     from ci_user.reports.console import Console
     from ci_user.reports.model import Report
 
@@ -45,17 +48,76 @@ def given(files: Sequence[str], flag: str = "--file") -> tuple[Source, ...]:
 
 def lint(_: Console, *, files: Sequence[str], aws: bool) -> Report:
     """`invoke policy.lint`."""
-    given(files)
-    del aws
-    raise _missing("policy.lint")
+    from ci_user.policy.lint import SEVERITIES, lint_file
+
+    sources = given(files)
+    findings = [one for source in sources for one in lint_file(Path(source.where), source.where)]
+    if aws:
+        findings += _asked(sources)
+    lines = []
+    for one in findings:
+        lines += [f"{one.severity}: {one.where}: {one.message} [{one.id}]", f"  to do: {one.fix}"]
+    counts = {name: sum(one.severity == name for one in findings) for name in SEVERITIES}
+    words = ", ".join(f"{count} {name}{'s' * (count != 1)}" for name, count in counts.items() if count)
+    lines.append(words or f"{len(sources)} file{'s' * (len(sources) != 1)}, nothing to mend")
+    grave = counts["error"] + counts["warning"]
+    return TextReport(tuple(lines), {"findings": [one.as_dict() for one in findings]}, exit_code=3 if grave else 0)
 
 
-def escalation(_: Console, *, files: Sequence[str], boundary: str) -> Report:
+def _asked(sources: Sequence[Source]) -> list[LintFinding]:
+    """Return what IAM Access Analyzer finds.
+
+    Raises:
+        CredentialsError, AwsError: AWS could not be asked.
+    """
+    import os
+
+    from ci_user.credentials import ambient
+    from ci_user.policy.access_analyzer import validate
+    from ci_user.policy.lint_template import rendered
+
+    access = ambient(os.environ)
+    return [
+        one
+        for source in sources
+        for one in validate(rendered(dict(source.document)), access, source.where, Path(source.where))
+    ]
+
+
+def escalation(_: Console, *, files: Sequence[str], boundary: str, role_boundary: str = "") -> Report:
     """`invoke policy.escalation`."""
-    given(files)
-    if boundary:
-        given([boundary], "--boundary")
-    raise _missing("policy.escalation")
+    from ci_user.policy.escalation import escalation as judged
+    from ci_user.policy.escalation_principals import demanded_boundaries
+    from ci_user.policy.holder import Holder
+
+    identity = tuple(one for source in given(files) for one in _statements(source))
+    limits = _statements(*given([boundary], "--boundary")) if boundary else None
+    holder = Holder(identity, limits)
+    if role_boundary:
+        content = _statements(*given([role_boundary], "--role-boundary"))
+        holder = replace(holder, contents=dict.fromkeys(demanded_boundaries(holder), content))
+    found = judged(holder)
+    return TextReport(found.lines(), found.document(), exit_code=0 if found.verdict == "safe" else 3)
+
+
+def _statements(source: Source) -> tuple[Statement, ...]:
+    """Return a file's statements, the project's parameters filled in with plausible values.
+
+    Raises:
+        PolicyError: It is not shaped like a policy, or has an unknown parameter.
+    """
+    from ci_user.policy.lint_template import rendered
+    from ci_user.policy.statement import UnreadableStatementError, statements
+
+    try:
+        return statements(rendered(dict(source.document)), source.where)
+    except UnreadableStatementError as error:
+        raise PolicyError(
+            str(error),
+            where=source.where,
+            expected="an identity policy, as IAM's grammar has it",
+            do=f"`invoke policy.lint --file {source.where}` says more",
+        ) from None
 
 
 def diff(_: Console, *, old: str, new: str) -> Report:

@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Loaded:
-    """An environment as its file and the policies say, before anything was contacted."""
+    """An environment as its file and the policies say, before anything was contacted.
+
+    ``neighbours`` are the other environments of its account: name and prefix.
+    """
 
     root: Path
     environment: Environment
@@ -41,6 +44,7 @@ class Loaded:
     tfvars: Tfvars
     boundary: str
     role_boundary: str
+    neighbours: tuple[tuple[str, str], ...]
 
     @property
     def documents(self) -> tuple[str, ...]:
@@ -134,7 +138,7 @@ def load(name: str, root: Path) -> Loaded:
         EnvironmentFileError, PolicyError, UsageError: Something in the files is wrong.
     """
     from ci_user import environment_files
-    from ci_user.environment_siblings import guarded
+    from ci_user.environment_siblings import guarded, neighbours
     from ci_user.policy import guard
     from ci_user.policy.choice import choose
 
@@ -159,6 +163,7 @@ def load(name: str, root: Path) -> Loaded:
         ),
         boundary=boundary,
         role_boundary=role_boundary,
+        neighbours=neighbours(environment, environments.values()),
     )
 
 

@@ -23,6 +23,9 @@ class CheckContext:
         role_boundary_document: The JSON that the boundary for the pipeline's roles must hold.
         protected: Whether the environment is protected.
         attached_arns: The existing managed policies that the environment lists: nothing else from outside may be attached.
+        contents: What these allow, as JSON by ARN.
+        guarded: What the CI user must never reach: ARNs, with whose they are.
+        neighbours: The other environments of the account: name and prefix.
     """
 
     prefix: str
@@ -35,6 +38,9 @@ class CheckContext:
     role_boundary_document: str
     protected: bool
     attached_arns: tuple[str, ...] = ()
+    contents: tuple[tuple[str, str], ...] = ()
+    guarded: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    neighbours: tuple[tuple[str, str], ...] = ()
 
     @property
     def boundary_name(self) -> str:

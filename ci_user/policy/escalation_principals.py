@@ -68,6 +68,12 @@ def administrator_arn(holder: Holder) -> str:
     return f"arn:{holder.partition}:iam::aws:policy/{ADMINISTRATORS[0]}"
 
 
+def demanded_boundaries(holder: Holder) -> tuple[str, ...]:
+    """Return the boundaries that the policies name in full as those that roles or users must carry."""
+    named = (v for one in holder.every for test in one.tests if test.key == BOUNDARY for v in test.values)
+    return tuple(dict.fromkeys(filter(_possible, named)))
+
+
 def new_principals(holder: Holder, kind: Kind) -> Iterator[Path | str]:
     """Yield each path that a new principal of a kind opens; a string is an assumption that closes one."""
     for grant in kind.grants:

@@ -13,7 +13,7 @@ from ci_user.policy import catalogue, globs
 from ci_user.policy.catalogue import Action
 from ci_user.policy.holder import STRANGER, Holder
 from ci_user.policy.statement import Statement
-from ci_user.policy.ways import Ask, best, named, way
+from ci_user.policy.ways import Ask, Way, best, named, way
 
 _READS: Final = ("Read", "List")
 # Reading that gives away what somebody keeps, and not only that it is there.
@@ -32,6 +32,12 @@ _DATA: Final = tuple(
         *("codecommit:gitpull", "rds-data:*", "athena:getqueryresults", "kinesis:getrecords"),
     )
 )
+# What AWS calls by itself: a prefix never shows there.
+_IDS: Final = {
+    "cloudfront:distribution": f"E{STRANGER}",
+    "cloudfront:origin-access-identity": f"E{STRANGER}",
+    "cognito-idp:userpool": f"eu-west-1_{STRANGER}",
+}
 
 
 @dataclass(frozen=True)
@@ -87,8 +93,11 @@ def reach(holder: Holder, belongings: Iterable[Belonging]) -> tuple[Touch, ...]:
     found: list[Touch] = []
     for belonging in belongings:
         for action in allowed:
-            texts = _by_arn(action, belonging.arns) if belonging.arns else _by_name(holder, action, belonging.prefix)
-            way_there = best(way(holder, [Ask(action.full)], text) for text in texts)
+            if belonging.arns:
+                ways = (way(holder, [Ask(action.full)], text) for text in _by_arn(action, belonging.arns))
+                way_there = best(ways)
+            else:
+                way_there = best(_by_name(holder, action, belonging.prefix))
             if way_there is not None:
                 found.append(
                     Touch(
@@ -158,8 +167,17 @@ def _by_arn(action: Action, arns: Sequence[str]) -> Iterator[str]:
             yield text
 
 
-def _by_name(holder: Holder, action: Action, prefix: str) -> tuple[str, ...]:
-    return named(holder, action.full, f"{prefix}-{STRANGER}") if action.resource_types else ()
+def _by_name(holder: Holder, action: Action, prefix: str) -> Iterator[Way | None]:
+    """Yield the ways to reach things whose names begin so; those of which a call needs several must all be reached."""
+    needed = action.required_resource_types
+    kinds = [(one,) for one in needed] if len(needed) > 1 else [needed or action.resource_types]
+    ways = []
+    for one in kinds:
+        name = _IDS.get(f"{action.service}:{one[0]}", f"{prefix}-{STRANGER}") if one else ""
+        texts = [text for text in named(holder, action.full, name, one) if STRANGER in text]
+        ways.append(best(way(holder, [Ask(action.full)], text) for text in texts))
+    if all(one is not None for one in ways):
+        yield from sorted((one for one in ways if one is not None), key=lambda one: one.certain)[:1]
 
 
 def _harmful(action: Action) -> bool:

@@ -90,11 +90,11 @@ def strangers(holder: Holder, action: str) -> tuple[str, ...]:
     return named(holder, action, STRANGER)
 
 
-def named(holder: Holder, action: str, name: str) -> tuple[str, ...]:
-    """Return resources of the kind that an action works on, all of one name, in each region told apart."""
+def named(holder: Holder, action: str, name: str, kinds: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return resources of the kinds, or of those that an action works on, all of one name, in each region told apart."""
     return tuple(
         text
-        for universe in _universes(holder, action, name)
+        for universe in _universes(holder, action, name, kinds)
         for text in globs.witnesses(universe, _resource_globs(holder, (action,)))
     )
 
@@ -218,13 +218,13 @@ def _resource_globs(holder: Holder, actions: Sequence[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _universes(holder: Holder, action: str, name: str) -> tuple[str, ...]:
+def _universes(holder: Holder, action: str, name: str, kinds: Sequence[str] = ()) -> tuple[str, ...]:
     """Return the ARNs that an action works on as globs, with ``name`` for every part that is a name."""
     known = catalogue.action(action)
     service = action.split(":", 1)[0].lower()
     if known is None:
         return (globs.STAR,) if name == globs.NAME else (f"arn:{holder.partition}:{service}:{globs.WORD}:{name}",)
-    kinds = known.required_resource_types or known.resource_types
+    kinds = kinds or known.required_resource_types or known.resource_types
     patterns = [arn for kind in kinds for arn in catalogue.arn_patterns(known.service, kind)]
     return tuple(dict.fromkeys(_universe(holder, arn, name) for arn in patterns)) or ("*",)
 
