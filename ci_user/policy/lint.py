@@ -10,11 +10,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from ci_user.policy import documents, lint_positions, lint_template
+from ci_user.policy import documents, lint_place, lint_template
 from ci_user.policy.lint_actions import action_defects, idle_tagging, repeated_actions
 from ci_user.policy.lint_conditions import condition_defects
-from ci_user.policy.lint_finding import SEVERITIES, Defect, LintFinding, Place, Subject
+from ci_user.policy.lint_finding import SEVERITIES, LintFinding, Place, Subject
 from ci_user.policy.lint_grammar import document_defects, sid_defects, statement_defects
+from ci_user.policy.lint_place import placed
 from ci_user.policy.lint_positions import Positions
 from ci_user.policy.lint_resources import missing_resources, resource_defects
 from ci_user.policy.lint_values import variable_defects
@@ -68,11 +69,10 @@ def lint(
     Returns:
         The findings in the document's order. Of more than `REPORTED` the rest is left out, which is an error of its own.
     """
-    found = next((value for name, value in document.items() if name.lower() == "statement"), None)
-    entries = [found] if isinstance(found, dict) else found if isinstance(found, list) else []
-    positions = _positions(path, len(entries))
+    entries = lint_place.entries(document)
+    positions = lint_place.positions(path, len(entries))
     every = itertools.chain(
-        (_placed(defect, where, positions, None, document) for defect in document_defects(document)),
+        (placed(defect, where, positions, None, document) for defect in document_defects(document)),
         _of_statements(entries, where, positions, examined=documents.size(document) <= EXAMINED_SIZE),
     )
     told = (one for one in every if not (boundary and one.id in BREADTH))
@@ -89,12 +89,12 @@ def _of_statements(
     entries: Sequence[object], where: str, positions: Positions, *, examined: bool
 ) -> Iterator[LintFinding]:
     for number, defect in sid_defects(entries):
-        yield _placed(defect, where, positions, number, entries[number - 1])
+        yield placed(defect, where, positions, number, entries[number - 1])
     subjects: list[Subject] = []
     for number, entry in enumerate(entries, 1):
         defects = list(statement_defects(entry))
         for defect in defects:
-            yield _placed(defect, where, positions, number, entry)
+            yield placed(defect, where, positions, number, entry)
         if examined and not any(defect.severity == "error" for defect in defects):
             subjects += _subject(number, entry)
     if not examined:
@@ -103,13 +103,13 @@ def _of_statements(
     for subject in subjects:
         for check in _CHECKS:
             for defect in check(subject):
-                yield _placed(defect, where, positions, subject.number, subject.raw)
+                yield placed(defect, where, positions, subject.number, subject.raw)
     if len(subjects) > COMPARED:
         message = f"it has more than {COMPARED} statements: they were not compared with each other"
         yield LintFinding("not-compared", "note", Place(where), message, "merge statements about the same resources")
         return
     for number, defect in (*repeated_actions(subjects), *missing_resources(subjects), *idle_tagging(subjects)):
-        yield _placed(defect, where, positions, number, entries[number - 1])
+        yield placed(defect, where, positions, number, entries[number - 1])
 
 
 def _subject(number: int, entry: Any) -> Iterable[Subject]:
@@ -119,38 +119,3 @@ def _subject(number: int, entry: Any) -> Iterable[Subject]:
         # Only what `statement_defects` calls an error is unreadable; the next reader of the document says so again.
         return
     yield Subject(number, statement, entry)
-
-
-def _placed(defect: Defect, where: str, positions: Positions, number: int | None, entry: object) -> LintFinding:
-    sid = entry.get("Sid") if isinstance(entry, dict) and number is not None else None
-    place = Place(
-        where,
-        number,
-        sid if isinstance(sid, str) else "",
-        positions.line(number, defect.path, _length(entry, defect.path)),
-    )
-    return LintFinding(defect.id, defect.severity, place, defect.message, defect.fix)
-
-
-def _length(entry: object, path: Sequence[str | int]) -> int | None:
-    """Return how many items the list has that a path ends in; None when it ends in none."""
-    if not path or not isinstance(path[-1], int):
-        return None
-    value: Any = entry
-    for step in path[:-1]:
-        value = value.get(step) if isinstance(value, dict) else None
-    return len(value) if isinstance(value, list) else None
-
-
-def _positions(path: Path | None, statements_there: int) -> Positions:
-    if path is None:
-        return Positions({})
-    try:
-        found = lint_positions.lines(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, IndexError):
-        return Positions({})
-    if statements_there > 1 and ("Statement", statements_there) in found:
-        return Positions({})
-    if statements_there > 1 and ("Statement", statements_there - 1) not in found:
-        return Positions({})
-    return Positions(found)
