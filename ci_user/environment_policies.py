@@ -62,9 +62,11 @@ OwnName = Annotated[
 class PolicyFile(Model):
     """A policy of the user's own, in one JSON file."""
 
-    file: Annotated[RepositoryPath, matching(r".*[^/]\.json", "a JSON file, such as policies/extra.json")] = Field(
-        description="The JSON file, relative to the repository's root or to environments/."
-    )
+    file: Annotated[
+        RepositoryPath,
+        matching(r".*[^/]\.json", "a JSON file, such as policies/extra.json"),
+        pattern_schema(r".*[^/]\.json"),
+    ] = Field(description="The JSON file, relative to the repository's root or to environments/.")
     name: OwnName | None = Field(default=None, description="What the policy is called; like its file when left out.")
 
     @property
