@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from ci_user import naming
@@ -15,6 +16,8 @@ from ci_user.errors import EnvironmentFileError, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+_ACCEPTED_FOR: Final = timedelta(days=180)
 
 _TEXT: Final = """\
 # yaml-language-server: $schema=schema.json
@@ -49,7 +52,7 @@ protected: false
 # What the pipeline may do. Policies of terraform/policies, without .json, and your own: files and directories, relative to the
 # repository's root or to environments/, and existing managed policies. They are packed into as few managed policies as fit.
 policies:
-  - sample
+  - serverless
   # - file: policies/extra.json
   # - directory: policies/@APPLICATION@
   # - arn: arn:@PARTITION@:iam::aws:policy/AWSCloudFormationReadOnlyAccess
@@ -85,13 +88,24 @@ verification: {successes: @SUCCESSES@, interval: @INTERVAL@, deadline: @DEADLINE
 # The longest that one Terraform command may take.
 timeout: @TIMEOUT@
 
-# Findings of the scan that may stay. Each needs a reason, an owner and a last day, at most 365 days away.
-accepted_findings: []
-# - check: CKV_AWS_273
-#   resource: module.ci_user.aws_iam_user.this
-#   reason: The CI system cannot log in through OIDC, so it needs a user with keys.
-#   owner: platform
-#   expires: 2027-01-31
+# Findings of the scan that may stay. Each needs a reason, an owner and a last day, at most 365 days away. These come from what
+# this tool makes for everybody and from the policy above; docs/policies.md explains each.
+accepted_findings:
+  - check: CKV_AWS_273
+    resource: module.ci_user.aws_iam_user.this
+    reason: The CI system cannot log in through OIDC, so it needs a user with keys.
+    owner: platform
+    expires: @EXPIRES@
+  - check: CKV_AWS_290
+    resource: module.ci_policy["serverless"].aws_iam_policy.this
+    reason: What is left on every resource makes something new that has no name yet and knows no tags.
+    owner: platform
+    expires: @EXPIRES@
+  - check: [CKV_AWS_286, CKV_AWS_287, CKV_AWS_289, CKV_AWS_290, CKV_AWS_355]
+    resource: module.ci_user.aws_iam_policy.boundary
+    reason: A boundary limits and never grants, but these checks read it as if it granted.
+    owner: platform
+    expires: @EXPIRES@
 """
 
 
@@ -102,8 +116,13 @@ def template(
     region: str = "eu-west-1",
     bucket: str = PLACEHOLDER,
     partition: str = "aws",
+    *,
+    today: date | None = None,
 ) -> str:
-    """Return a commented environment file, valid as soon as account and bucket are filled in."""
+    """Return a commented environment file, valid as soon as account and bucket are filled in.
+
+    Its findings are accepted for half a year from ``today`` on, by default the current day in UTC.
+    """
     fields = Environment.model_fields
     lock, verification = fields["lock"].default, fields["verification"].default
     values = {
@@ -113,6 +132,7 @@ def template(
         "REGION": region,
         "BUCKET": bucket,
         "PARTITION": partition,
+        "EXPIRES": ((today or datetime.now(UTC).date()) + _ACCEPTED_FOR).isoformat(),
         "TTL": format_duration(lock.ttl),
         "SUCCESSES": str(verification.successes),
         "INTERVAL": format_duration(verification.interval),
@@ -126,7 +146,7 @@ def template(
     return text
 
 
-def write_new(name: str, root: Path) -> Path:
+def write_new(name: str, root: Path, *, today: date | None = None) -> Path:
     """Write ``environments/NAME.yaml`` and return its path.
 
     Application, region and partition are those of the files that exist, where these agree.
@@ -141,7 +161,7 @@ def write_new(name: str, root: Path) -> Path:
             where="--env",
             expected=f"lower case letters, digits and single hyphens, at most {naming.ENVIRONMENT_LENGTH}",
         )
-    text = template(name, **_neighbours(root))
+    text = template(name, **_neighbours(root), today=today)
     where = f"{FOLDER}/{name}.yaml"
     try:
         folder = inside(root, FOLDER)

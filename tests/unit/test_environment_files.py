@@ -249,7 +249,7 @@ def test_a_broken_sibling_is_an_error_that_names_it(tmp_path: Path) -> None:
 
 def test_a_sibling_that_is_not_filled_in_yet_keeps_nobody_from_working(tmp_path: Path) -> None:
     write(tmp_path, "testing.yaml")
-    write(tmp_path, "staging.yaml", template("staging"))
+    write(tmp_path, "staging.yaml", template("staging", today=TODAY))
     assert list(load_all(tmp_path, today=TODAY)) == ["testing"]
     assert load("testing", tmp_path, today=TODAY).name == "testing"
     with pytest.raises(EnvironmentFileError, match=r"staging\.yaml.*account_id"):
