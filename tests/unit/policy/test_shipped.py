@@ -124,6 +124,8 @@ def test_every_allow_of_s3_asks_for_the_account(name: str) -> None:
 def test_roles_are_written_with_exactly_the_role_boundary(name: str) -> None:
     role, right = f"arn:aws:iam::{ACCOUNT}:role/{PREFIX}-api", f"arn:aws:iam::{ACCOUNT}:policy/{PREFIX}.role-boundary"
     key = "iam:PermissionsBoundary"
+    conditions = [entry["Condition"] for entry in entries(name) if "iam:CreateRole" in entry["Action"]]
+    assert conditions == [{"StringEquals": {key: right}}]
     for action in ("CreateRole", "PutRolePolicy", "AttachRolePolicy", "DeleteRolePolicy", "PutRolePermissionsBoundary"):
         assert allowed(name, f"iam:{action}", role, {key: right}) is True
         assert allowed(name, f"iam:{action}", role) is False
