@@ -205,6 +205,30 @@ def test_pathological_documents_are_answered(make: Callable[[], dict[str, Any]])
     assert lint.lint(document, "mine")
 
 
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b" " * 10_000_000, "larger than"),
+        (b'{"Version": ' + b"[" * 400_000, "nested deeper"),
+        ('{"Version": "2012-10-17", "Statement": []}'.encode("utf-16"), "not UTF-8"),
+        (
+            b'{"Version": "2012-10-17",\n "Statement": [' + b'{"Sid": "x"},' * 30_000 + b'{"Sid": "a", "Sid": "b"}]}',
+            "'Sid'",
+        ),
+        (b'{"Version": "2012-10-17", "Statement": [{', "no JSON"),
+        (b"\x00" * 1_000, "no JSON"),
+    ],
+    ids=["10 MB", "deep", "utf-16", "duplicate", "cut off", "zeros"],
+)
+def test_a_file_that_is_no_policy_is_refused_with_its_place(tmp_path: Path, content: bytes, what: str) -> None:
+    path = tmp_path / "mine.json"
+    path.write_bytes(content)
+    with pytest.raises(PolicyError) as error:
+        lint.lint_file(path)
+    assert what in error.value.what
+    assert str(path) in str(error.value)
+
+
 def test_messages_hide_nothing() -> None:
     found = lint.lint(policy(allow("s3:\x1b[31mGet", "arn:aws:s3:::\u202eb", Sid="\x07")), "\x1b")
     assert found
