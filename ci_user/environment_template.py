@@ -101,7 +101,7 @@ accepted_findings:
     reason: What is left on every resource makes something new that has no name yet and knows no tags.
     owner: platform
     expires: @EXPIRES@
-  - check: [CKV_AWS_286, CKV_AWS_287, CKV_AWS_289, CKV_AWS_290, CKV_AWS_355]
+  - check: [CKV_AWS_287, CKV_AWS_289, CKV_AWS_290, CKV_AWS_355]
     resource: module.ci_user.aws_iam_policy.boundary
     reason: A boundary limits and never grants, but these checks read it as if it granted.
     owner: platform

@@ -60,5 +60,5 @@ def accepted() -> list[dict[str, object]]:
     return [
         Project.accept("CKV_AWS_273", address="module.ci_user.aws_iam_user.this"),
         Project.accept("CKV_AWS_286", "CKV_AWS_288", "CKV_AWS_289", "CKV_AWS_290", "CKV_AWS_355", address=sample),
-        Project.accept("CKV_AWS_286", "CKV_AWS_287", "CKV_AWS_289", "CKV_AWS_290", "CKV_AWS_355", address=boundary),
+        Project.accept("CKV_AWS_287", "CKV_AWS_289", "CKV_AWS_290", "CKV_AWS_355", address=boundary),
     ]

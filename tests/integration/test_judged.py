@@ -21,7 +21,7 @@ USER = "judged-testing.ci"
 BOUNDARY = "module.ci_user.aws_iam_policy.boundary"
 ACCEPTED = [
     Project.accept("CKV_AWS_273", address="module.ci_user.aws_iam_user.this"),
-    Project.accept("CKV_AWS_286", "CKV_AWS_287", "CKV_AWS_289", "CKV_AWS_290", "CKV_AWS_355", address=BOUNDARY),
+    Project.accept("CKV_AWS_287", "CKV_AWS_289", "CKV_AWS_290", "CKV_AWS_355", address=BOUNDARY),
 ]
 OWN = Project.accept("CKV_AWS_290", address='module.ci_policy["serverless"].aws_iam_policy.this')
 
