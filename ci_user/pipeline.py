@@ -23,6 +23,7 @@ from ci_user.iam_user import IamUser
 from ci_user.keeper import Kept, KeyKeeper
 from ci_user.live import refuse_nested_prefixes
 from ci_user.plan import Plan, parse
+from ci_user.plan_access import access_changes
 from ci_user.plan_guard import refusals, refuse_foreign
 from ci_user.plan_words import drifted, iam_changes
 from ci_user.redaction import redact
@@ -72,6 +73,7 @@ class Planned:
         digest: Binds plan file, variables, code, accepted findings and backends.
         plan: The plan's content; None when nothing changes and its scan is known.
         changes: What will change in IAM terms.
+        access: What will newly be allowed, and what no longer.
         drift: Addresses that were changed outside.
         verdict: The findings, judged.
         around: What is true around it.
@@ -83,6 +85,7 @@ class Planned:
     digest: str
     plan: Plan | None
     changes: tuple[str, ...]
+    access: tuple[str, ...]
     drift: tuple[str, ...]
     verdict: Verdict
     around: Surroundings
@@ -122,6 +125,8 @@ def plan(name: str, root: Path, console: Console, *, out: Path | None, allow_rep
         return PlanReport(
             environment=name,
             changes=planned.changes,
+            access=planned.access,
+            notes=planned.notes,
             drift=planned.drift,
             keys=planned.around.key_work,
             verdict=planned.verdict,
@@ -344,13 +349,16 @@ def _plan(
             result = memory
         surroundings = around.result()
     verdict = judging.verdict(run, context, result, surroundings.live)
-    changes = iam_changes(content) if content is not None and not content.is_empty else ()
+    changing = content is not None and not content.is_empty
+    changes = iam_changes(content) if content is not None and changing else ()
+    access = access_changes(content, context) if content is not None and changing else ()
     drift = drifted(content) if content is not None else ()
     return Planned(
         file=file,
         digest=_digest_of(run.loaded, file),
         plan=content,
         changes=changes,
+        access=access,
         drift=drift,
         verdict=verdict,
         around=surroundings,
@@ -432,7 +440,7 @@ def _apply(run: Run, terraform: Terraform, planned: Planned, check: Callable[[],
 
 
 def _show(console: Console, planned: Planned) -> None:
-    for line in planned.changes:
+    for line in (*planned.changes, *planned.access):
         console.line(f"  {line}")
     for address in planned.drift:
         console.detail(f"changed outside: {address}")
@@ -465,6 +473,7 @@ def _report(
         environment=run.environment.name,
         changed=bool(planned.changes) or kept.changed,
         changes=planned.changes,
+        access=planned.access,
         user_arn=run.environment.user_arn,
         key_id=kept.key_id,
         key_made=kept.made,

@@ -122,9 +122,16 @@ def _statements(source: Source) -> tuple[Statement, ...]:
 
 def diff(_: Console, *, old: str, new: str) -> Report:
     """`invoke policy.diff`."""
-    given([old], "--old")
-    given([new], "--new")
-    raise _missing("policy.diff")
+    from ci_user.policy.diff import diff as compared
+
+    (before,), (after,) = given([old], "--old"), given([new], "--new")
+    found = compared(_statements(before), _statements(after))
+    lines = found.lines()
+    document = {
+        "gained": [line.removeprefix("+ ") for line in lines if line.startswith("+")],
+        "lost": [line.removeprefix("- ") for line in lines if line.startswith("-")],
+    }
+    return TextReport(lines or ("both allow the same",), document)
 
 
 def pack(_: Console, *, files: Sequence[str], out: str) -> Report:
@@ -218,7 +225,3 @@ def _write(packs: Mapping[str, str], directory: Path) -> tuple[Path, ...]:
         path.chmod(0o644)
         written.append(path)
     return tuple(written)
-
-
-def _missing(task: str) -> UsageError:
-    return UsageError(f"`invoke {task}` is not built yet", do="wait for the next version")

@@ -48,6 +48,8 @@ class PlanReport:
 
     environment: str
     changes: tuple[str, ...]
+    access: tuple[str, ...]
+    notes: tuple[str, ...]
     drift: tuple[str, ...]
     keys: str | None
     verdict: Verdict
@@ -64,9 +66,10 @@ class PlanReport:
 
     def lines(self) -> Sequence[str]:
         """Return the report for a person."""
-        lines = [f"  {change}" for change in self.changes]
+        lines = [f"  {change}" for change in (*self.changes, *self.access)]
         if self.keys:
             lines.append(f"  + {self.keys}")
+        lines += [f"  ! {note}" for note in self.notes]
         lines += [f"  changed outside: {address}" for address in self.drift]
         lines += [f"  ! AWS quarantined this user: {arn}" for arn in self.quarantined_by]
         lines += [f"  {line}" for line in self.verdict.lines()]
@@ -91,6 +94,8 @@ class PlanReport:
         return {
             "environment": self.environment,
             "changes": list(self.changes),
+            "access": list(self.access),
+            "notes": list(self.notes),
             "drift": list(self.drift),
             "keys": self.keys,
             "findings": findings_document(self.verdict),
@@ -107,6 +112,7 @@ class DeployReport:
     environment: str
     changed: bool
     changes: tuple[str, ...]
+    access: tuple[str, ...]
     user_arn: str
     key_id: str | None
     key_made: bool
