@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ci_user import naming
 from ci_user.checks import CheckContext
@@ -103,22 +103,27 @@ def verdict(run: Run, context: CheckContext, result: ScanResult, live: Live) -> 
 
 
 def passing_rights(run: Run, context: CheckContext, live: Live) -> tuple[str, ...]:
-    """Return, for people, what somebody attached by hand and the next deploy takes off again, if it makes a difference."""
+    """Return, for people, what is attached besides and the next deploy takes off again, if it makes the user more."""
     passing = [one for one in live.documents if not one.stays]
     if not passing:
         return ()
+    planned, besides = _planned(run, context), [(one.name, one.text) for one in live.documents]
+    now = _verdict((*planned, *besides), context)
+    if _GRAVITY.index(now) <= _GRAVITY.index(_verdict(planned, context)):
+        return ()
     names = ", ".join(one.name for one in passing)
+    can = "can" if now == "escalates" else "may be able to"
+    return (f"until this is deployed the user also has {names}: with it, it {can} become more than it is",)
+
+
+_GRAVITY: Final = ("safe", "unknown", "escalates")
+
+
+def _verdict(documents: Documents, context: CheckContext) -> str:
     try:
-        now = judged((*_planned(run, context), *((one.name, one.text) for one in live.documents)), context).verdict
+        return judged(documents, context).verdict
     except UnreadableStatementError:
-        now = "unknown"
-    return () if now == "safe" else (f"until this is deployed the user also has {names}: with it, it {_WORDS[now]}",)
-
-
-_WORDS = {
-    "escalates": "can become more than it is",
-    "unknown": "may be able to become more than it is",
-}
+        return "unknown"
 
 
 def _united(run: Run, context: CheckContext, staying: Sequence[LiveDocument]) -> tuple[Finding, ...]:
