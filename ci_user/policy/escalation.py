@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ci_user.policy import catalogue
+from ci_user.policy import catalogue, globs
 from ci_user.policy.conditions import ABSENT
 from ci_user.policy.escalation_model import Escalation, Path, path
 from ci_user.policy.escalation_principals import BOUNDARY, ROLE, USER, administrator_arn, edit, granting, new_principals
 from ci_user.policy.globs import TangledPatternsError
 from ci_user.policy.holder import STRANGER, Holder
 from ci_user.policy.methods import EXISTING, PASSING, ExistingMethod, PassingMethod
-from ci_user.policy.ways import Ask, Way, best, known_names, strangers, way, written
+from ci_user.policy.ways import Ask, Way, best, known_names, patterns_written, strangers, way
 
 Found = Iterator[Path | str]
 
@@ -188,15 +188,22 @@ def _policies(holder: Holder) -> Found:
 def _passing(holder: Holder) -> Found:
     """Roles that it passes to a service."""
     reached: dict[str, _Reached] = {}
+    # Without a condition on it, every service gets the same roles.
+    told_apart = any(test.key == _SERVICE for one in holder.speaking(["iam:PassRole"]) for test in one.tests)
 
     def passable(service: str) -> _Reached:
-        if service not in reached:
+        key = service if told_apart else ""
+        if key not in reached:
             ask = Ask("iam:PassRole", {_SERVICE: (service,)})
-            reached[service] = _reach(holder, [ask], functools.partial(_makes_roles, holder))
-        return reached[service]
+            reached[key] = _reach(holder, [ask], functools.partial(_makes_roles, holder))
+        return reached[key]
 
+    if not holder.allows("iam:PassRole"):
+        return
     told: set[str] = set()
     for method in PASSING:
+        if not all(holder.allows(action) for action in method.actions):
+            continue
         others = [_somewhere(holder, Ask(action, _stack_role(action))) for action in method.actions]
         whole = [one for one in others if one is not None]
         if len(whole) < len(others):
@@ -204,6 +211,8 @@ def _passing(holder: Holder) -> Found:
         told |= set(method.actions)
         for service in method.services:
             yield from _passed(method, service, passable(service), whole)
+    if not told_apart and not passable("").beyond:
+        return
     for service, actions in _role_takers().items():
         if not passable(service).beyond:
             continue
@@ -222,6 +231,8 @@ def _passing(holder: Holder) -> Found:
 def _existing(holder: Holder) -> Found:
     """Things that are there and have a role."""
     for method in EXISTING:
+        if not all(holder.allows(action) for action in method.actions):
+            continue
         first, *rest = [Ask(action, {_STACK_ROLE: ABSENT} if "Stack" in action else {}) for action in method.actions]
         if any(_somewhere(holder, ask) is None for ask in rest):
             continue
@@ -272,13 +283,14 @@ def _reach(holder: Holder, asks: Sequence[Ask], made: Callable[[str], bool], *, 
     if wide is not None and wide.certain:
         return _Reached(wide, (), ())
     actions = [ask.action for ask in asks]
+    patterns = patterns_written(holder, actions)
     others: dict[str, Way] = {}
     own: dict[str, None] = {}
     for text in known_names(holder, actions):
         found = one(text)
         if found is None:
             continue
-        where = written(holder, actions, text)
+        where = next((one for one, fixed in patterns if globs.matches(fixed, text)), text)
         if made(text):
             own[where] = None
         else:

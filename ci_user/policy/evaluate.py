@@ -5,13 +5,13 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-l
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ci_user.policy import globs
 from ci_user.policy.conditions import NOTHING, Context, holds, pattern
 from ci_user.policy.statement import Statement
-from ci_user.policy.three import Maybe, both, either, negation
+from ci_user.policy.three import Maybe, both, negation
 
 
 @dataclass(frozen=True)
@@ -52,26 +52,40 @@ def evaluate(identity: Sequence[Statement], boundary: Sequence[Statement] | None
         boundary: Those of its permissions boundary; None when it has none.
         request: The call.
     """
-    every = identity if boundary is None else (*identity, *boundary)
-    denials = [(one, applies(one, request)) for one in every if not one.allows]
-    denied = either(found for _, found in denials)
-    grants = [(one, applies(one, request)) for one in identity if one.allows]
-    granted = either(found for _, found in grants)
-    bounded: Maybe = True
-    if boundary is not None:
-        bounded = either(applies(one, request) for one in boundary if one.allows)
-    return Decision(
-        both((granted, bounded, negation(denied))),
-        tuple(one for one, found in grants if found is not False),
-        tuple(one for one, found in denials if found is not False),
+    action = request.action
+    return decide(
+        [one for one in identity if speaks_of(one, action)],
+        None if boundary is None else [one for one in boundary if speaks_of(one, action)],
+        request,
     )
+
+
+def decide(identity: Sequence[Statement], boundary: Sequence[Statement] | None, request: Request) -> Decision:
+    """Return the decision as `evaluate` does, over statements that all speak of the request's action."""
+    allowing: list[Statement] = []
+    denying: list[Statement] = []
+    granted: Maybe = False
+    bounded: Maybe = boundary is None
+    denied: Maybe = False
+    for own, statements in ((True, identity), (False, boundary or ())):
+        for one in statements:
+            found = _applies(one, request)
+            if found is False:
+                continue
+            if not one.allows:
+                denying.append(one)
+                denied = denied or found
+            elif own:
+                allowing.append(one)
+                granted = granted or found
+            else:
+                bounded = bounded or found
+    return Decision(both((granted, bounded, negation(denied))), tuple(allowing), tuple(denying))
 
 
 def applies(statement: Statement, request: Request) -> Maybe:
     """Tell whether a statement speaks of a request; None when that depends on what is not known."""
-    if not speaks_of(statement, request.action):
-        return False
-    return both(_of(statement, request))
+    return _applies(statement, request) if speaks_of(statement, request.action) else False
 
 
 def speaks_of(statement: Statement, action: str) -> bool:
@@ -82,22 +96,34 @@ def speaks_of(statement: Statement, action: str) -> bool:
     return not any(globs.matches(globs.glob(one), action) for one in statement.not_actions or ())
 
 
-def _of(statement: Statement, request: Request) -> Iterable[Maybe]:
-    if statement.resources is not None:
-        yield _resource(statement.resources, request)
-    else:
-        yield negation(_resource(statement.not_resources or (), request))
-    for test in statement.tests:
-        yield holds(test, request.context)
-
-
-def _resource(patterns: Sequence[str], request: Request) -> Maybe:
-    return either(_matches(one, request) for one in patterns)
-
-
-def _matches(text: str, request: Request) -> Maybe:
-    try:
-        found = pattern(text, request.context)
-    except LookupError:
+def _applies(statement: Statement, request: Request) -> Maybe:
+    negated = statement.resources is None
+    found = _resource(statement, request)
+    if found is negated:
         return False
-    return None if found is None else globs.matches(found, request.resource)
+    for test in statement.tests:
+        held = holds(test, request.context)
+        if held is False:
+            return False
+        found = None if held is None or found is None else found
+    return None if found is None else True
+
+
+def _resource(statement: Statement, request: Request) -> Maybe:
+    """Tell whether one of a statement's patterns matches the resource, be they of Resource or of NotResource."""
+    text = request.resource
+    known: Maybe = False
+    for start, fixed, written in statement.resource_patterns:
+        if fixed is not None:
+            if text.startswith(start) and globs.matches(fixed, text):
+                return True
+            continue
+        try:
+            filled = pattern(written, request.context)
+        except LookupError:
+            continue
+        if filled is None:
+            known = None
+        elif globs.matches(filled, text):
+            return True
+    return known

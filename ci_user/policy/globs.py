@@ -6,6 +6,7 @@ All of it takes time that is bounded by the lengths, whatever the patterns are: 
 from __future__ import annotations
 
 import functools
+import re
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +22,11 @@ _LETTER: Final = "\ue003"
 NAME: Final = _LETTER + WORD
 """Stands for any name: a text without a colon that is not empty; in a universe of `witnesses` only."""
 
-STATES_AT_MOST: Final = 20_000
+STATES_AT_MOST: Final = 1_000
+"""How many states `witnesses` looks at besides those that patterns need which only share a beginning."""
+_STATES_PER_GLOB: Final = 50
+_STATES_OF_TWO: Final = 300
+_HEAD: Final = re.compile(f"[^{STAR}{ONE}{WORD}{_LETTER}]*")
 _READABLE: Final = "zqxjkvwyubpgfm0987654321"
 
 
@@ -135,7 +140,7 @@ class _Machine:
         return ((state & passing) << 1) | (state & loops)
 
 
-def witnesses(universe: str, globs: Sequence[str], limit: int = STATES_AT_MOST) -> tuple[str, ...]:
+def witnesses(universe: str, globs: Sequence[str]) -> tuple[str, ...]:
     """Return texts of ``universe``, one for each combination of the globs that some text of it matches.
 
     So what holds for none of these texts holds for no text of the universe, as far as only these globs look at it.
@@ -143,20 +148,26 @@ def witnesses(universe: str, globs: Sequence[str], limit: int = STATES_AT_MOST) 
     Args:
         universe: A glob that every text must match.
         globs: The globs to tell apart.
-        limit: The most states to look at.
 
     Raises:
-        TangledPatternsError: There are more states than that.
+        TangledPatternsError: The globs overlap in too many ways to list them in bounded time.
     """
-    return _witnesses(universe, tuple(sorted({one for one in globs if one != STAR})), limit)
+    found = _witnesses(universe, tuple(sorted({one for one in globs if one != STAR})))
+    if found is None:
+        raise TangledPatternsError(f"{len(globs)} patterns overlap in too many ways")
+    return found
 
 
 @functools.lru_cache(maxsize=4_096)
-def _witnesses(universe: str, globs: tuple[str, ...], limit: int) -> tuple[str, ...]:
+def _witnesses(universe: str, globs: tuple[str, ...]) -> tuple[str, ...] | None:
+    # A pattern that begins otherwise tells nothing apart.
+    globs = tuple(one for one in globs if _begin_alike(one, universe))
     machine = _Machine.of((universe, *globs))
     row, end = machine.rows[0], machine.ends[0]
     ends = functools.reduce(int.__or__, machine.ends[1:], 0)
     other = next(c for c in (*_READABLE, *map(chr, range(0x100, 0x1000))) if c not in machine.masks)
+    literal = [(c, mask & ~machine.anything) for c, mask in machine.masks.items()]
+    limit = STATES_AT_MOST + _STATES_PER_GLOB * len(globs)
     found: dict[int, str] = {}
     seen = {machine.start}
     queue = deque([(machine.start, "")])
@@ -164,38 +175,48 @@ def _witnesses(universe: str, globs: tuple[str, ...], limit: int) -> tuple[str, 
         state, text = queue.popleft()
         if state & end:
             found.setdefault(state & ends, text)
-        for character in (*(c for c, mask in machine.masks.items() if state & mask & ~machine.anything), other):
+        for character in (*(c for c, mask in literal if state & mask), other):
             following = machine.step(state, character)
             if following & row and following not in seen:
                 if len(seen) >= limit:
-                    raise TangledPatternsError(f"{len(globs)} patterns overlap in more than {limit} ways")
+                    return None
                 seen.add(following)
                 queue.append((following, text + character))
     return tuple(found.values())
 
 
+def _head(pattern: str) -> str:
+    """Return the text before a glob's first wildcard."""
+    found = _HEAD.match(pattern)
+    return found[0] if found else ""
+
+
+def _begin_alike(one: str, other: str) -> bool:
+    first, second = _head(one), _head(other)
+    return first.startswith(second) or second.startswith(first)
+
+
 @functools.lru_cache(maxsize=16_384)
 def meet(one: str, other: str) -> bool:
     """Tell whether some text matches both globs. Patterns too tangled to tell count as meeting."""
-    if STAR not in one and ONE not in one:
-        return matches(other, one)
-    if STAR not in other and ONE not in other:
-        return matches(one, other)
+    if not _begin_alike(one, other):
+        return False
     machine = _Machine.of((one, other))
     rows = machine.rows
     seen = {machine.start}
-    queue = deque(seen)
-    while queue:
-        state = queue.popleft()
+    # The deepest first: what meets is mostly found at the first try.
+    waiting = [machine.start]
+    while waiting:
+        state = waiting.pop()
         if state & machine.ends[0] and state & machine.ends[1]:
             return True
-        for character in (*(c for c, mask in machine.masks.items() if state & mask), STAR):
+        for character in (STAR, *(c for c, mask in machine.masks.items() if state & mask)):
             following = machine.step(state, character)
             if following & rows[0] and following & rows[1] and following not in seen:
-                if len(seen) >= STATES_AT_MOST:
+                if len(seen) >= _STATES_OF_TWO:
                     return True
                 seen.add(following)
-                queue.append(following)
+                waiting.append(following)
     return False
 
 
@@ -206,7 +227,5 @@ def covers(wide: str, narrow: str) -> bool:
         return True
     if STAR not in narrow and ONE not in narrow:
         return matches(wide, narrow)
-    try:
-        return all(matches(wide, text) for text in _witnesses(narrow, (wide,), STATES_AT_MOST))
-    except TangledPatternsError:
-        return False
+    found = _witnesses(narrow, (wide,))
+    return found is not None and all(matches(wide, text) for text in found)

@@ -137,13 +137,25 @@ class Holder:
         """Return the statements of policies and of boundary that speak of an action."""
         found = self._about.get(action)
         if found is None:
-            own, bounds = self.identity, self.boundary
-            found = (
-                tuple(one for one in own if speaks_of(one, action)),
-                None if bounds is None else tuple(one for one in bounds if speaks_of(one, action)),
-            )
+            own, bounds = self._spoken
+            found = own.of(action), None if bounds is None else bounds.of(action)
             self._about[action] = found
         return found
+
+    def deciding(self, action: str, resource: str) -> tuple[list[Statement], list[Statement] | None]:
+        """Return those of `about` that can speak of a resource: where many statements name many things, that is a few."""
+        found = self._indexes.get(action)
+        if found is None:
+            own, bounds = self.about(action)
+            found = _Index(own), None if bounds is None else _Index(bounds)
+            self._indexes[action] = found
+        own_index, bounds_index = found
+        return own_index.at(resource), None if bounds_index is None else bounds_index.at(resource)
+
+    def allows(self, action: str) -> bool:
+        """Tell whether any statement allows an action on anything, and the boundary leaves room for it."""
+        own, bounds = self.about(action)
+        return any(one.allows for one in own) and (bounds is None or any(one.allows for one in bounds))
 
     def speaking(self, actions: Sequence[str]) -> tuple[Statement, ...]:
         """Return the statements of policies and of boundary that speak of any of the actions."""
@@ -153,6 +165,57 @@ class Holder:
     @functools.cached_property
     def _about(self) -> dict[str, tuple[tuple[Statement, ...], tuple[Statement, ...] | None]]:
         return {}
+
+    @functools.cached_property
+    def _spoken(self) -> tuple[_Spoken, _Spoken | None]:
+        return _Spoken(self.identity), None if self.boundary is None else _Spoken(self.boundary)
+
+    @functools.cached_property
+    def _indexes(self) -> dict[str, tuple[_Index, _Index | None]]:
+        return {}
+
+
+class _Spoken:
+    """Statements by the actions that they name in full; those with wildcards or ``NotAction`` are asked each time."""
+
+    def __init__(self, statements: Sequence[Statement]) -> None:
+        self._statements = statements
+        self._asked: list[int] = []
+        self._named: dict[str, list[int]] = {}
+        for number, one in enumerate(statements):
+            if one.actions is None or any("*" in action or "?" in action for action in one.actions):
+                self._asked.append(number)
+            else:
+                for action in one.actions:
+                    self._named.setdefault(action, []).append(number)
+
+    def of(self, action: str) -> tuple[Statement, ...]:
+        """Return the statements that speak of an action, in their order."""
+        asked = [number for number in self._asked if speaks_of(self._statements[number], action)]
+        return tuple(self._statements[number] for number in sorted({*asked, *self._named.get(action.lower(), ())}))
+
+
+class _Index:
+    """Statements by how the resources that they name begin, up to the first wildcard."""
+
+    def __init__(self, statements: Sequence[Statement]) -> None:
+        self._statements = statements
+        self._always: set[int] = set()
+        self._starts: dict[int, dict[str, set[int]]] = {}
+        for number, one in enumerate(statements):
+            if one.resources is None:
+                self._always.add(number)
+            for start, fixed, _ in one.resource_patterns:
+                # A policy variable may stand for anything.
+                where = start if fixed is not None else ""
+                self._starts.setdefault(len(where), {}).setdefault(where, set()).add(number)
+
+    def at(self, resource: str) -> list[Statement]:
+        """Return the statements that can match a resource, in their order."""
+        found = set(self._always)
+        for length, starts in self._starts.items():
+            found |= starts.get(resource[:length], set())
+        return [self._statements[number] for number in sorted(found)]
 
 
 def _texts(statements: Iterable[Statement]) -> Iterable[str]:

@@ -135,10 +135,7 @@ def _allowed(holder: Holder) -> Iterator[Action]:
     for statement in holder.identity:
         if statement.allows:
             found |= {action.full: action for action in _named(statement)}
-    for action in found.values():
-        own, bounds = holder.about(action.full)
-        if any(one.allows for one in own) and (bounds is None or any(one.allows for one in bounds)):
-            yield action
+    yield from (action for action in found.values() if holder.allows(action.full))
 
 
 def _named(statement: Statement) -> Iterator[Action]:

@@ -5,11 +5,14 @@ Grammar: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_gra
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+
+from ci_user.policy.globs import glob
 
 QUANTIFIERS: Final = ("ForAllValues", "ForAnyValue")
 
@@ -27,6 +30,7 @@ OPERATORS: Final[Mapping[str, str]] = {name.lower(): name for name in _OPERATORS
 
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html
 """
+_WILD: Final = re.compile(r"[*?]")
 _OPERATOR: Final = re.compile(r"(?:(?P<quantifier>\w+):)?(?P<name>[A-Za-z]+?)(?P<if_exists>IfExists)?", re.IGNORECASE)
 
 
@@ -80,6 +84,15 @@ class Statement:
     resources: tuple[str, ...] | None
     not_resources: tuple[str, ...] | None
     tests: tuple[Test, ...] = ()
+
+    @functools.cached_property
+    def resource_patterns(self) -> tuple[tuple[str, str | None, str], ...]:
+        """Return each pattern of either resource element: the text before its first wildcard, the glob, and as written.
+
+        The glob is None for a pattern with policy variables.
+        """
+        written = self.resources if self.resources is not None else self.not_resources or ()
+        return tuple((_WILD.split(one, maxsplit=1)[0], None if "${" in one else glob(one), one) for one in written)
 
 
 def statements(document: Mapping[str, Any], name: str) -> tuple[Statement, ...]:

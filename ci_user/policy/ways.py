@@ -15,7 +15,7 @@ from typing import Final
 
 from ci_user.policy import catalogue, globs
 from ci_user.policy.conditions import ABSENT, Context, Values, pattern
-from ci_user.policy.evaluate import Decision, Request, evaluate
+from ci_user.policy.evaluate import Decision, Request, decide
 from ci_user.policy.holder import STRANGER, Holder
 from ci_user.policy.statement import Statement, Test
 
@@ -65,9 +65,11 @@ def best(ways: Iterable[Way | None]) -> Way | None:
 
 def way(holder: Holder, asks: Sequence[Ask], resource: str) -> Way | None:
     """Return whether all of the calls may be made on one resource, with condition keys that fit together; None when not."""
-    decisions = [_decided(holder, ask, resource, {}) for ask in asks]
-    if any(one.allowed is False for one in decisions):
-        return None
+    decisions = []
+    for ask in asks:
+        decisions.append(_decided(holder, ask, resource, {}))
+        if decisions[-1].allowed is False:
+            return None
     if all(one.allowed for one in decisions):
         return _found(True, resource, decisions, ())
     spaces = _spaces(holder, asks)
@@ -91,7 +93,12 @@ def strangers(holder: Holder, action: str) -> tuple[str, ...]:
 
 
 def named(holder: Holder, action: str, name: str, kinds: Sequence[str] = ()) -> tuple[str, ...]:
-    """Return resources of the kinds, or of those that an action works on, all of one name, in each region told apart."""
+    """Return resources of the kinds, or of those that an action works on, all of one name, in each region told apart.
+
+    None for an action that nothing allows: what is asked about first is what has to be allowed.
+    """
+    if not holder.allows(action):
+        return ()
     return tuple(
         text
         for universe in _universes(holder, action, name, kinds)
@@ -105,6 +112,8 @@ def known_names(holder: Holder, actions: Sequence[str]) -> tuple[str, ...]:
     Raises:
         TangledPatternsError: There are too many to list.
     """
+    if not holder.allows(actions[0]):
+        return ()
     told = _resource_globs(holder, actions)
     return tuple(
         text
@@ -114,13 +123,13 @@ def known_names(holder: Holder, actions: Sequence[str]) -> tuple[str, ...]:
     )
 
 
-def written(holder: Holder, actions: Sequence[str], text: str) -> str:
-    """Return how the statements about some actions write a resource, most narrowly: ``role/shop-prod-*``."""
-    found = [text]
+def patterns_written(holder: Holder, actions: Sequence[str]) -> list[tuple[str, str]]:
+    """Return how the statements about some actions write the resources that they let through, the narrowest first, with globs."""
+    found: dict[str, str] = {}
     for statement in holder.speaking(actions):
-        patterns = statement.resources if statement.allows else statement.not_resources
-        found += [one for one in patterns or () if "${" not in one and globs.matches(globs.glob(one), text)]
-    return max((one for one in found if one != text), key=lambda one: len(one.rstrip("*")), default=text)
+        if (statement.resources is not None) is statement.allows:
+            found |= {one: fixed for _, fixed, one in statement.resource_patterns if fixed is not None}
+    return sorted(found.items(), key=lambda one: -len(one[0].rstrip("*")))
 
 
 def told_values(
@@ -146,7 +155,7 @@ def _decided(holder: Holder, ask: Ask, resource: str, tried: Mapping[str, Values
         for key, value in {**tried, **ask.given}.items()
     }
     context = holder.context(values)
-    return evaluate(*holder.about(ask.action), Request(ask.action, resource, context))
+    return decide(*holder.deciding(ask.action, resource), Request(ask.action, resource, context))
 
 
 def _carries(action: str, key: str) -> bool:

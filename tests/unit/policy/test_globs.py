@@ -62,6 +62,13 @@ def test_a_name_in_a_universe_has_no_colon_and_is_not_empty() -> None:
     assert all(":x" not in text and text != "role/" for text in found)
 
 
+@pytest.mark.parametrize("pattern", ["role/*", "role/a", "*", "role/?x*", "*e/a*"])
+def test_a_pattern_meets_a_universe_of_names(pattern: str) -> None:
+    assert meet(glob(pattern), f"role/{NAME}")
+    assert meet(f"role/{NAME}", glob(pattern))
+    assert any(matches(glob(pattern), text) for text in witnesses(f"role/{NAME}", [glob(pattern)]))
+
+
 def test_a_star_in_a_filled_in_value_stays_a_character() -> None:
     assert matches("a*", "a*")
     assert not matches("a*", "ab")
