@@ -290,7 +290,9 @@ def _reach(holder: Holder, asks: Sequence[Ask], made: Callable[[str], bool], *, 
         found = one(text)
         if found is None:
             continue
-        where = next((one for one, fixed in patterns if globs.matches(fixed, text)), text)
+        where = next(
+            (one for one, start, fixed in patterns if text.startswith(start) and globs.matches(fixed, text)), text
+        )
         if made(text):
             own[where] = None
         else:

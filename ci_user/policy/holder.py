@@ -119,8 +119,8 @@ class Holder:
             }
             return (ABSENT, session[key]) if key in session else (ABSENT,)
         if not catalogue.knows_key(action, key):
-            # AWS leaves a key that an action does not know out of its requests. Of global keys nothing is known.
-            return (None,) if service == "aws" and "tag" not in key else (ABSENT,)
+            plain = key in ("aws:tagkeys",) or key.startswith(_REQUEST_TAGS) or service != "aws"
+            return tuple(dict.fromkeys((*([ABSENT] if plain else []), self.unlisted(key, None))))
         if key == "aws:tagkeys":
             return _sets(told)
         if key.startswith(_REQUEST_TAGS):
@@ -128,6 +128,19 @@ class Holder:
         if service == "aws" or "resourcetag" in key or "buckettag" in key:
             return (None,)
         return (ABSENT, *((text,) for text in told))
+
+    @staticmethod
+    def unlisted(key: str, value: Values | None) -> Values | None:
+        """Return what a request carries for a key that AWS's reference does not list for its action.
+
+        A service's own key is left out then. Tags are sent in more cases than the reference lists, so nothing is known of
+        them, but that a request can be made without any. Of other global keys the reference lists none: ``value`` stands.
+        """
+        if not key.startswith("aws:"):
+            return ABSENT
+        if "resourcetag" in key or "principaltag" in key:
+            return None
+        return None if "tag" in key and value != ABSENT else value
 
     def context(self, values: Mapping[str, Values | None]) -> Context:
         """Return a context with what is known and ``values``; of all other keys nothing is known."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ci_user.policy import catalogue, globs
-from ci_user.policy.conditions import ABSENT, Context, Values, pattern
+from ci_user.policy.conditions import Context, Values, pattern
 from ci_user.policy.evaluate import Decision, Request, decide
 from ci_user.policy.holder import STRANGER, Holder
 from ci_user.policy.statement import Statement, Test
@@ -123,13 +123,15 @@ def known_names(holder: Holder, actions: Sequence[str]) -> tuple[str, ...]:
     )
 
 
-def patterns_written(holder: Holder, actions: Sequence[str]) -> list[tuple[str, str]]:
-    """Return how the statements about some actions write the resources that they let through, the narrowest first, with globs."""
-    found: dict[str, str] = {}
+def patterns_written(holder: Holder, actions: Sequence[str]) -> list[tuple[str, str, str]]:
+    """Return how the statements about some actions write what they let through, with its beginning and glob, narrowest first."""
+    found: dict[str, tuple[str, str, str]] = {}
     for statement in holder.speaking(actions):
         if (statement.resources is not None) is statement.allows:
-            found |= {one: fixed for _, fixed, one in statement.resource_patterns if fixed is not None}
-    return sorted(found.items(), key=lambda one: -len(one[0].rstrip("*")))
+            found |= {
+                one: (one, start, fixed) for start, fixed, one in statement.resource_patterns if fixed is not None
+            }
+    return sorted(found.values(), key=lambda one: -len(one[0].rstrip("*")))
 
 
 def told_values(
@@ -149,17 +151,12 @@ def told_values(
 
 
 def _decided(holder: Holder, ask: Ask, resource: str, tried: Mapping[str, Values | None]) -> Decision:
-    # A key that an action does not know is absent from its requests, whatever another call of the same way carries.
     values = {
-        key: value if value is None or _carries(ask.action, key) else ABSENT
+        key: value if catalogue.knows_key(ask.action, key) else holder.unlisted(key, value)
         for key, value in {**tried, **ask.given}.items()
     }
     context = holder.context(values)
     return decide(*holder.deciding(ask.action, resource), Request(ask.action, resource, context))
-
-
-def _carries(action: str, key: str) -> bool:
-    return (key.startswith("aws:") and "tag" not in key) or catalogue.knows_key(action, key)
 
 
 def _found(certain: bool, resource: str, decisions: Sequence[Decision], depends: tuple[str, ...]) -> Way:
@@ -183,7 +180,9 @@ def _spaces(holder: Holder, asks: Sequence[Ask]) -> dict[str, tuple[Values | Non
         if key in holder.known or all(key in ask.given for ask in asks):
             continue
         told = _texts(holder, about)
-        candidates = dict.fromkeys(value for ask in asks for value in holder.candidates(ask.action, key, told))
+        # What the others carry follows from it, see _decided.
+        knowing = [ask for ask in asks if catalogue.knows_key(ask.action, key)] or asks
+        candidates = dict.fromkeys(value for ask in knowing for value in holder.candidates(ask.action, key, told))
         spaces[key] = tuple(candidates)
     return spaces
 

@@ -34,7 +34,9 @@ def existing(aws: EmbeddedAws) -> str:
     """A managed policy that somebody else made."""
     statement = {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": "arn:aws:sqs:eu-west-1:000000000000:own-*"}
     document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-    made = aws.client("iam").create_policy(PolicyName=f"owned-elsewhere-{uuid.uuid4().hex[:8]}", PolicyDocument=document)
+    made = aws.client("iam").create_policy(
+        PolicyName=f"owned-elsewhere-{uuid.uuid4().hex[:8]}", PolicyDocument=document
+    )
     arn: str = made["Policy"]["Arn"]
     return arn
 

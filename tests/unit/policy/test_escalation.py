@@ -192,6 +192,13 @@ UNKNOWN: dict[str, tuple[Piece, ...]] = {
         allow("iam:PassRole", "*", {"StringEquals": {"iam:ResourceTag/team": "shop"}}),
         allow(["lambda:CreateFunction", "lambda:InvokeFunction"]),
     ),
+    "a tag that AWS's reference does not list for the action": (
+        allow("iam:PutUserPolicy", "*", {"StringEquals": {"aws:ResourceTag/team": "shop"}}),
+    ),
+    "a deny unless a tag that the reference does not list": (
+        allow("glue:UpdateDevEndpoint"),
+        deny("glue:UpdateDevEndpoint", "*", {"StringNotEquals": {"aws:ResourceTag/team": "shop"}}),
+    ),
     "passing one role that is there": (
         allow("iam:PassRole", f"{IAM}role/app"),
         allow(["lambda:CreateFunction", "lambda:InvokeFunction"]),
