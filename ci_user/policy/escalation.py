@@ -8,8 +8,9 @@ be decided, or tried in bounded time, makes the verdict ``unknown``.
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from ci_user.policy import catalogue, globs
@@ -19,11 +20,14 @@ from ci_user.policy.escalation_principals import BOUNDARY, ROLE, USER, administr
 from ci_user.policy.globs import TangledPatternsError
 from ci_user.policy.holder import STRANGER, Holder
 from ci_user.policy.methods import EXISTING, PASSING, ExistingMethod, PassingMethod
-from ci_user.policy.ways import Ask, Way, best, known_names, patterns_written, strangers, way
+from ci_user.policy.ways import Ask, Way, best, known_names, patterns_written, strangers, told_values, way
 
 Found = Iterator[Path | str]
 
 _SERVICE: Final = "iam:passedtoservice"
+_SHORTEST_PREFIX: Final = 3
+_ACCOUNTS_AT_MOST: Final = 4
+_REGION: Final = re.compile(r"\.[a-z]{2}(-[a-z]+)+-[0-9]+(?=\.)")
 _STACK_ROLE: Final = "cloudformation:rolearn"
 _LETS_IN: Final = (
     ("iam-002", "iam:CreateAccessKey"),
@@ -44,25 +48,38 @@ _TAKES_DENIES_AWAY: Final = (
 
 
 def escalation(holder: Holder) -> Escalation:
-    """Return the verdict, with each path in plain words and the statements that it uses."""
+    """Return the verdict, with each path in plain words and the statements that it uses.
+
+    While the holder's account is not known, each account that its policies name is supposed to be it.
+    """
+    accounts = holder.possible_accounts
     paths: list[Path] = []
     assumptions: list[str] = []
-    for look in _LOOKS:
-        try:
-            for one in look(holder):
-                if isinstance(one, str):
-                    assumptions.append(one)
-                else:
-                    paths.append(one)
-        except TangledPatternsError as error:
-            title = f"{(look.__doc__ or '').splitlines()[0].rstrip('.')}: not looked at to the end"
-            paths.append(Path(("undecided",), title, None, (), "*", (str(error),)))
+    for account in accounts[:_ACCOUNTS_AT_MOST]:
+        supposed = holder if len(accounts) == 1 else replace(holder, supposed_account=account)
+        for look in _LOOKS:
+            _looked(supposed, look, paths, assumptions)
+    if len(accounts) > _ACCOUNTS_AT_MOST:
+        doubt = f"which of {len(accounts)} accounts is the holder's"
+        paths.append(Path(("undecided",), "more accounts are named than can be tried", None, (), "*", (doubt,)))
     found = _distinct(paths)
     return Escalation(
         paths=tuple(one for one in found if one.open),
         unknown=tuple(one for one in found if not one.open),
         assumptions=tuple(dict.fromkeys(assumptions)),
     )
+
+
+def _looked(holder: Holder, look: Callable[[Holder], Found], paths: list[Path], assumptions: list[str]) -> None:
+    try:
+        for one in look(holder):
+            if isinstance(one, str):
+                assumptions.append(one)
+            else:
+                paths.append(one)
+    except TangledPatternsError as error:
+        title = f"{(look.__doc__ or '').splitlines()[0].rstrip('.')}: not looked at to the end"
+        paths.append(Path(("undecided",), title, None, (), "*", (str(error),)))
 
 
 def _administrator(holder: Holder) -> Found:
@@ -168,6 +185,13 @@ def _roles(holder: Holder) -> Found:
         title = f"give a role any right ({grant})"
         needs = "a role that it is, may assume, or makes work for it"
         yield from _told(ids[grant], title, reached, needs, "roles")
+    for kind in (ROLE, USER):
+        for loosen in (kind.unbind, kind.bind):
+            reached = _reach(holder, [Ask(loosen)], functools.partial(_makes, holder, (kind.create,)))
+            title = f"take the boundary off a {kind.word} that is there ({loosen})"
+            doubt = f"whether a {kind.word} that works for it is kept back by its boundary alone"
+            for found in reached.beyond[:1]:
+                yield path((loosen.removeprefix("iam:"),), title, found, depends=[doubt])
 
 
 def _policies(holder: Holder) -> Found:
@@ -190,17 +214,23 @@ def _passing(holder: Holder) -> Found:
     reached: dict[str, _Reached] = {}
     # Without a condition on it, every service gets the same roles.
     told_apart = any(test.key == _SERVICE for one in holder.speaking(["iam:PassRole"]) for test in one.tests)
+    told = told_values(holder, ["iam:PassRole"], _SERVICE)
 
     def passable(service: str) -> _Reached:
         key = service if told_apart else ""
         if key not in reached:
-            ask = Ask("iam:PassRole", {_SERVICE: (service,)})
-            reached[key] = _reach(holder, [ask], functools.partial(_makes_roles, holder))
+            # states.eu-west-1.amazonaws.com and states.amazonaws.com.cn are the same service.
+            other = [one for one in told if _REGION.sub("", one).removesuffix(".cn") == service and one != service]
+            found = [
+                _reach(holder, [Ask("iam:PassRole", {_SERVICE: (one,)})], functools.partial(_makes_roles, holder))
+                for one in (service, *(other if told_apart else ()))
+            ]
+            reached[key] = next((one for one in found if one.beyond), found[0])
         return reached[key]
 
     if not holder.allows("iam:PassRole"):
         return
-    told: set[str] = set()
+    fired: set[str] = set()
     for method in PASSING:
         if not all(holder.allows(action) for action in method.actions):
             continue
@@ -208,7 +238,7 @@ def _passing(holder: Holder) -> Found:
         whole = [one for one in others if one is not None]
         if len(whole) < len(others):
             continue
-        told |= set(method.actions)
+        fired |= set(method.actions)
         for service in method.services:
             yield from _passed(method, service, passable(service), whole)
     if not told_apart and not passable("").beyond:
@@ -217,7 +247,7 @@ def _passing(holder: Holder) -> Found:
         if not passable(service).beyond:
             continue
         more = [
-            one for one in actions if one not in told and _somewhere(holder, Ask(one, _stack_role(one))) is not None
+            one for one in actions if one not in fired and _somewhere(holder, Ask(one, _stack_role(one))) is not None
         ]
         if more:
             names = f"{', '.join(more[:5])}{f' and {len(more) - 5} more' if len(more) > 5 else ''}"
@@ -293,11 +323,17 @@ def _reach(holder: Holder, asks: Sequence[Ask], made: Callable[[str], bool], *, 
         where = next(
             (one for one, start, fixed in patterns if text.startswith(start) and globs.matches(fixed, text)), text
         )
-        if made(text):
+        if made(text) and _begins_a_name(where):
             own[where] = None
         else:
             others.setdefault(where, found)
     return _Reached(wide, tuple((found, where) for where, found in others.items()), tuple(own))
+
+
+def _begins_a_name(pattern: str) -> bool:
+    """Tell whether a pattern fixes how a name or a path begins: else what it matches is nobody's own."""
+    kind_and_name = re.split(r"[/:]", pattern.split(":", 5)[-1], maxsplit=1)
+    return len(kind_and_name) > 1 and len(re.split(r"[*?]", kind_and_name[1], maxsplit=1)[0]) >= _SHORTEST_PREFIX
 
 
 def _told(ids: Iterable[str], title: str, reached: _Reached, needs: str, things: str) -> Found:

@@ -43,6 +43,7 @@ class Holder:
         boundary_arn: Its boundary's ARN, when that is known.
         groups: The names of its groups; None when that is not known.
         contents: The statements of further policies, by ARN: of boundaries that it may give to roles, above all.
+        supposed_account: The account to suppose while its own ARN is not known.
     """
 
     identity: tuple[Statement, ...]
@@ -53,6 +54,7 @@ class Holder:
     boundary_arn: str | None = None
     groups: tuple[str, ...] | None = None
     contents: Mapping[str, tuple[Statement, ...]] = field(default_factory=dict)
+    supposed_account: str | None = None
 
     @property
     def every(self) -> tuple[Statement, ...]:
@@ -61,9 +63,18 @@ class Holder:
 
     @functools.cached_property
     def account(self) -> str:
-        """Return its account: the one that its own ARN, or most of its policies' ARNs, name."""
-        found = _named(_ACCOUNT, [self.arn] if self.arn else _texts(self.every))
-        return found or _NO_ACCOUNT
+        """Return its account: its own ARN's, the supposed one, or the one that most ARNs of its policies name."""
+        if self.arn is not None:
+            return _named(_ACCOUNT, [self.arn]) or _NO_ACCOUNT
+        return self.supposed_account or _named(_ACCOUNT, _texts(self.every)) or _NO_ACCOUNT
+
+    @property
+    def possible_accounts(self) -> tuple[str, ...]:
+        """Return every account that may be its own: one when that is known, else all that its policies name, sorted."""
+        if self.arn is not None or self.supposed_account is not None:
+            return (self.account,)
+        named = {account for text in _texts(self.every) for account in _ACCOUNT.findall(text)}
+        return tuple(sorted(named)) or (_NO_ACCOUNT,)
 
     @functools.cached_property
     def partition(self) -> str:

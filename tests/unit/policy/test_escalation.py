@@ -158,6 +158,18 @@ ESCALATES: dict[str, tuple[Piece, ...]] = {
     "a permission that begins later": (
         allow("iam:*", "*", {"DateGreaterThan": {"aws:CurrentTime": "2090-01-01T00:00:00Z"}}),
     ),
+    "another account than most ARNs name": (
+        allow("iam:PutUserPolicy", "arn:aws:iam::111111111111:user/*"),
+        allow("s3:GetObject", ["arn:aws:s3:eu-west-1:222222222222:x", "arn:aws:s3:eu-west-1:222222222222:y"]),
+    ),
+    "passing any role to a service by its name in one region": (
+        allow("iam:PassRole", "*", {"StringEquals": {"iam:PassedToService": "states.eu-west-1.amazonaws.com"}}),
+        allow(["states:CreateStateMachine", "states:StartExecution"]),
+    ),
+    "passing any role to a service by its name in China": (
+        allow("iam:PassRole", "*", {"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com.cn"}}),
+        allow(["lambda:CreateFunction", "lambda:InvokeFunction"]),
+    ),
     "other users' keys": (allow("iam:CreateAccessKey", f"{IAM}user/*"),),
     "taking off a policy that denies": (allow(["s3:*", "iam:DetachUserPolicy"]), deny("s3:DeleteBucket")),
     "leaving a group whose policy denies": (allow(["s3:*", "iam:RemoveUserFromGroup"]), deny("s3:DeleteBucket")),
@@ -199,6 +211,14 @@ UNKNOWN: dict[str, tuple[Piece, ...]] = {
         allow("glue:UpdateDevEndpoint"),
         deny("glue:UpdateDevEndpoint", "*", {"StringNotEquals": {"aws:ResourceTag/team": "shop"}}),
     ),
+    "roles of any name with one letter in it, though it may make such roles itself": (
+        allow(MAKE, f"{IAM}role/*a*", EXACT),
+        allow("iam:PassRole", f"{IAM}role/*a*"),
+        allow(["lambda:CreateFunction", "lambda:InvokeFunction"]),
+    ),
+    "the boundary of a role that is there": (allow("iam:DeleteRolePermissionsBoundary", f"{IAM}role/app-*"),),
+    "the boundary of users that are there": (allow("iam:PutUserPermissionsBoundary", f"{IAM}user/*"),),
+    "more accounts than can be tried": (*(allow("s3:GetObject", f"arn:aws:iam::{n:012}:role/x") for n in range(1, 9)),),
     "passing one role that is there": (
         allow("iam:PassRole", f"{IAM}role/app"),
         allow(["lambda:CreateFunction", "lambda:InvokeFunction"]),
