@@ -2,7 +2,7 @@
 
 Numbered as in https://pathfinding.cloud (2025-12); ``rhino`` ones are of
 https://rhinosecuritylabs.com/aws/aws-privilege-escalation-methods-mitigation/; the others are in neither list.
-Those on IAM's own users, groups, roles and policies are in ``escalation_identity.py`` and ``escalation_roles.py``.
+Those on IAM's own users, groups, roles and policies are in ``escalation.py`` and ``escalation_principals.py``.
 """
 
 from __future__ import annotations
