@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ci_user.policy import globs
+
 _LONGEST: Final = 100_000
 _SETS: Final = frozenset({"Action", "NotAction", "Resource", "NotResource"})
 
@@ -75,27 +77,6 @@ def same(one: str, other: str) -> bool:
     return _canonical(load(one)) == _canonical(load(other))
 
 
-def matches(pattern: str, text: str) -> bool:
-    """Tell whether a pattern with ``*`` and ``?`` matches, in time proportional to the product of the lengths."""
-    at = star = mark = 0
-    seen_star = False
-    for_pattern = len(pattern)
-    position = 0
-    while position < len(text):
-        if at < for_pattern and pattern[at] == "*":
-            seen_star, star, mark = True, at, position
-            at += 1
-        elif at < for_pattern and pattern[at] in ("?", text[position]):
-            at += 1
-            position += 1
-        elif seen_star:
-            mark += 1
-            at, position = star + 1, mark
-        else:
-            return False
-    return all(character == "*" for character in pattern[at:])
-
-
 def _statement(entry: object) -> Statement:
     if not isinstance(entry, dict):
         raise UnreadableDocumentError("a statement is no object")
@@ -137,8 +118,8 @@ def _field(entry: Mapping[str, Any], key: str) -> Any:
 def _side(patterns: tuple[str, ...] | None, excluded: tuple[str, ...] | None, text: str) -> bool:
     lowered = text.lower()
     if patterns is not None:
-        return any(matches(pattern, lowered) for pattern in patterns)
-    return not any(matches(pattern, lowered) for pattern in excluded or ())
+        return any(globs.matches(globs.glob(pattern), lowered) for pattern in patterns)
+    return not any(globs.matches(globs.glob(pattern), lowered) for pattern in excluded or ())
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

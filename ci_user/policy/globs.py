@@ -1,4 +1,4 @@
-"""Patterns with ``*`` and ``?``: whether they match, cover or meet each other, and which texts tell them apart.
+"""Patterns with ``*`` and ``?``: whether they match a text or each other, and which texts tell them apart.
 
 All of it takes time that is bounded by the lengths, whatever the patterns are: no regular expressions, no backtracking.
 """
@@ -41,11 +41,6 @@ def glob(pattern: str) -> str:
     True
     """
     return pattern.replace("*", STAR).replace("?", ONE)
-
-
-def shown(text: str) -> str:
-    """Return a glob as people write it."""
-    return text.replace(STAR, "*").replace(ONE, "?").replace(NAME, "*").replace(WORD, "*")
 
 
 @functools.lru_cache(maxsize=65_536)
@@ -218,14 +213,3 @@ def meet(one: str, other: str) -> bool:
                 seen.add(following)
                 waiting.append(following)
     return False
-
-
-@functools.lru_cache(maxsize=16_384)
-def covers(wide: str, narrow: str) -> bool:
-    """Tell whether every text of ``narrow`` matches ``wide``. Patterns too tangled to tell count as not covered."""
-    if wide in (STAR, narrow):
-        return True
-    if STAR not in narrow and ONE not in narrow:
-        return matches(wide, narrow)
-    found = _witnesses(narrow, (wide,))
-    return found is not None and all(matches(wide, text) for text in found)

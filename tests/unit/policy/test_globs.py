@@ -1,4 +1,4 @@
-"""Patterns: what matches, what covers, and that no kind of text is left out of the witnesses."""
+"""Patterns: what matches, and that no kind of text is left out of the witnesses."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ci_user.policy import globs
-from ci_user.policy.globs import NAME, STAR, TangledPatternsError, covers, glob, matches, meet, shown, witnesses
+from ci_user.policy.globs import NAME, STAR, TangledPatternsError, glob, matches, meet, witnesses
 
 SMALL = st.text("ab*?", max_size=6)
 TEXT = st.text("abc", max_size=6)
@@ -25,26 +24,6 @@ def test_a_pattern_matches_as_a_regular_expression_would(pattern: str, text: str
     assert matches(glob(pattern), text) == (expression(pattern).fullmatch(text) is not None)
 
 
-@given(st.lists(SMALL, max_size=5), TEXT)
-def test_each_kind_of_text_has_a_witness(patterns: list[str], text: str) -> None:
-    made = [glob(one) for one in patterns]
-    kinds = [[matches(one, witness) for one in made] for witness in witnesses(STAR, made)]
-    assert [matches(one, text) for one in made] in kinds
-    assert len({tuple(kind) for kind in kinds}) == len(kinds)
-
-
-@given(SMALL, SMALL, TEXT)
-def test_what_covers_matches_whatever_the_covered_one_does(wide: str, narrow: str, text: str) -> None:
-    if covers(glob(wide), glob(narrow)) and matches(glob(narrow), text):
-        assert matches(glob(wide), text)
-
-
-@given(SMALL, SMALL)
-def test_coverage_is_found_whenever_no_witness_speaks_against_it(wide: str, narrow: str) -> None:
-    against = [w for w in witnesses(glob(narrow), [glob(wide)]) if not matches(glob(wide), w)]
-    assert covers(glob(wide), glob(narrow)) == (not against)
-
-
 @given(SMALL, SMALL, TEXT)
 def test_two_patterns_that_match_one_text_meet(one: str, other: str, text: str) -> None:
     if matches(glob(one), text) and matches(glob(other), text):
@@ -56,6 +35,14 @@ def test_patterns_without_a_common_text_do_not_meet(one: str, other: str) -> Non
     assert not meet(glob(one), glob(other))
 
 
+@given(st.lists(SMALL, max_size=5), TEXT)
+def test_each_kind_of_text_has_a_witness(patterns: list[str], text: str) -> None:
+    made = [glob(one) for one in patterns]
+    kinds = [[matches(one, witness) for one in made] for witness in witnesses(STAR, made)]
+    assert [matches(one, text) for one in made] in kinds
+    assert len({tuple(kind) for kind in kinds}) == len(kinds)
+
+
 def test_a_name_in_a_universe_has_no_colon_and_is_not_empty() -> None:
     found = witnesses(f"role/{NAME}", [glob("role/*:x"), glob("role/")])
     assert found
@@ -63,16 +50,13 @@ def test_a_name_in_a_universe_has_no_colon_and_is_not_empty() -> None:
 
 
 @pytest.mark.parametrize("pattern", ["role/*", "role/a", "*", "role/?x*", "*e/a*"])
-def test_a_pattern_meets_a_universe_of_names(pattern: str) -> None:
-    assert meet(glob(pattern), f"role/{NAME}")
-    assert meet(f"role/{NAME}", glob(pattern))
+def test_a_pattern_is_told_apart_among_names(pattern: str) -> None:
     assert any(matches(glob(pattern), text) for text in witnesses(f"role/{NAME}", [glob(pattern)]))
 
 
 def test_a_star_in_a_filled_in_value_stays_a_character() -> None:
     assert matches("a*", "a*")
     assert not matches("a*", "ab")
-    assert shown(glob("a*?")) == "a*?"
 
 
 def test_patterns_that_overlap_without_end_are_told_and_not_waited_for() -> None:
@@ -81,7 +65,7 @@ def test_patterns_that_overlap_without_end_are_told_and_not_waited_for() -> None
         witnesses(STAR, tangled)
 
 
-def test_a_pattern_of_many_stars_is_matched_in_bounded_steps() -> None:
-    pattern = glob("*a" * 1_000 + "*b")
-    assert not matches(pattern, "a" * 5_000)
-    assert not matches(pattern + globs.ONE, "a" * 2_000)
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("pattern", ["*a" * 3_000 + "b", "a*" * 3_000 + "b", "*" * 6_000 + "b", "?*" * 3_000 + "b"])
+def test_a_pathological_pattern_is_matched_in_bounded_steps(pattern: str) -> None:
+    assert not matches(glob(pattern), "a" * 5_000)
