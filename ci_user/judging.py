@@ -15,6 +15,7 @@ from ci_user.findings import Finding, Verdict, judge
 from ci_user.live import FOREIGN_GROUP, USER_ADDRESS, live_findings
 from ci_user.live_policies import LiveDocument, live_documents, managed_document
 from ci_user.live_prefix import LIVE_ESCALATION, LIVE_UNKNOWN, prefix_findings
+from ci_user.policy import catalogue
 from ci_user.policy.statement import UnreadableStatementError
 from ci_user.scan import NEVER_ACCEPTABLE, ScanResult
 
@@ -72,12 +73,15 @@ def check_context(run: Run, contents: Documents) -> CheckContext:
     )
 
 
-def look(run: Run, user: LiveUser | None) -> Live:
-    """Return what is live beside the plan. Reads only.
+def look(run: Run, context: CheckContext, user: LiveUser | None) -> Live:
+    """Return what is live beside the plan. Reads only; and judges the documents while Terraform still plans.
 
     Raises:
         AwsError: AWS refused to read the user's own policies or groups.
     """
+    _verdict(_planned(run, context), context)
+    # Telling what is newly allowed takes all of it as soon as a statement is about every action.
+    catalogue.expand("*")
     access, environment = run.accesses.target, run.environment
     known = {environment.policy_arn(name) for name in run.loaded.choice.packs} | set(run.loaded.choice.attached_arns)
     return Live(
@@ -142,4 +146,6 @@ def _united(run: Run, context: CheckContext, staying: Sequence[LiveDocument]) ->
 
 def _planned(run: Run, context: CheckContext) -> Documents:
     packs = run.loaded.choice.packs.items()
-    return (*((naming.policy_name(context.prefix, name), text) for name, text in packs), *context.contents)
+    return tuple(
+        sorted((*((naming.policy_name(context.prefix, name), text) for name, text in packs), *context.contents))
+    )

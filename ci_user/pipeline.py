@@ -278,13 +278,13 @@ def _keeper(run: Run, journal: JournalView, fence: Callable[[Any], None] | None 
     )
 
 
-def _look_around(run: Run, keeper: KeyKeeper) -> Surroundings:
+def _look_around(run: Run, keeper: KeyKeeper, context: CheckContext) -> Surroundings:
     user = IamUser(run.accesses.target, run.environment.user_name)
     live = user.describe()
     if live is None:
         refuse_nested_prefixes(run.accesses.target, run.environment)
     keeper.preflight()
-    return Surroundings(live=judging.look(run, live), seen=keeper.observe())
+    return Surroundings(live=judging.look(run, context, live), seen=keeper.observe())
 
 
 def _write_tfvars(run: Run) -> Path:
@@ -314,7 +314,7 @@ def _plan(
     memory = scan_memory.recall(run.cache, scan_key)
     scanner = Scanner()
     with ThreadPoolExecutor(max_workers=1) as pool:
-        around: Future[Surroundings] = pool.submit(_look_around, run, keeper)
+        around: Future[Surroundings] = pool.submit(_look_around, run, keeper, context)
         if approved is not None:
             if memory is None:
                 scanner.preload(run.loaded.documents)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import json
 from typing import TYPE_CHECKING
 
 from ci_user.checks.attachments import ARN_ATTRIBUTES, DOCUMENT_TYPES, attached_arns, is_boundary, policy_arn
 from ci_user.checks.protocol import CheckContext
 from ci_user.plan_model import Plan, Resource
+from ci_user.policy.documents import canonical
 from ci_user.policy.statement import UnreadableStatementError, parse
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ def planned_documents(plan: Plan, context: CheckContext) -> Documents:
         for arn in (attached_arns(resource) or ()) if resource.type in ARN_ATTRIBUTES else ():
             if arn not in own:
                 found[arn] = _text(contents.get(arn), arn)
-    return tuple(found.items())
+    return tuple(sorted(found.items()))
 
 
 def holder(documents: Documents, context: CheckContext) -> Holder:
@@ -80,7 +82,11 @@ def judged(documents: Documents, context: CheckContext) -> Escalation:
 def _text(document: object, name: str) -> str:
     if not isinstance(document, str):
         raise UnreadableStatementError(f"what {name} allows is not known")
-    return document
+    try:
+        # Terraform writes documents in an order of its own: so the same document is judged once.
+        return canonical(json.loads(document))
+    except (ValueError, RecursionError, AttributeError):
+        return document
 
 
 def _name(resource: Resource) -> str:

@@ -52,7 +52,7 @@ def passing(holder: Holder) -> Found:
         fired |= set(method.actions)
         for service in method.services:
             yield from _passed(method, service, passable(service), whole)
-    if not told_apart and not passable("").beyond:
+    if not reached(holder, [Ask("iam:PassRole")], functools.partial(makes_roles, holder)).beyond:
         return
     for service, actions in _role_takers().items():
         if not passable(service).beyond:
