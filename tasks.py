@@ -28,6 +28,15 @@ def _run(name: str, *, json: bool = False, verbose: bool = False, **flags: Any) 
     raise Exit(code=commands.run(lambda console: command(console, **flags), json=json, verbose=verbose))
 
 
+def _keys(context: Context, name: str, *, json: bool, verbose: bool, **flags: Any) -> None:
+    from ci_user import commands, key_commands
+
+    if context.config.run.dry:
+        raise Exit(code=commands.refuse_dry(task=name))
+    command = getattr(key_commands, name)
+    raise Exit(code=commands.run(lambda console: command(console, **flags), json=json, verbose=verbose))
+
+
 def _change(context: Context, name: str, **flags: Any) -> None:
     if context.config.run.dry:
         from ci_user import commands
@@ -129,6 +138,162 @@ def destroy(
         context,
         "destroy",
         env=env,
+        yes=yes,
+        confirm=confirm,
+        lock_timeout=lock_timeout,
+        json=json,
+        verbose=verbose,
+    )
+
+
+@task(
+    auto_shortflags=False,
+    help=_ENV
+    | _YES
+    | _CONFIRM
+    | _WAIT
+    | _JSON
+    | _VERBOSE
+    | {
+        "all": "Every environment that is no sandbox; one that fails stops no other.",
+        "force": "Make a new key whatever the age of the one there is.",
+        "now": "Finish without grace and soak: whatever still holds the old key fails.",
+    },
+)
+def rotate(
+    context: Context,
+    env: str = "",
+    all: bool = False,  # noqa: A002 - the flag's name
+    force: bool = False,
+    now: bool = False,
+    yes: bool = False,
+    confirm: str = "",
+    lock_timeout: str = "0s",
+    json: bool = False,
+    verbose: bool = False,
+) -> None:
+    """Renew the key when it is due, and move old keys on; exits 3 when a person has to look."""
+    _keys(
+        context,
+        "rotate",
+        env=env,
+        every=all,
+        force=force,
+        now=now,
+        yes=yes,
+        confirm=confirm,
+        lock_timeout=lock_timeout,
+        json=json,
+        verbose=verbose,
+    )
+
+
+@task(
+    auto_shortflags=False,
+    iterable=["delete_key"],
+    help=_ENV
+    | _YES
+    | _CONFIRM
+    | _JSON
+    | _VERBOSE
+    | {
+        "all_keys": "Make every key of the user inactive, whoever made it.",
+        "delete_key": "Delete this key, whoever made it; once for each key.",
+        "no_replacement": "Deliver no new key: the pipeline stands still until the next deploy.",
+        "lock_timeout": "How long to wait for another run before the new key is delivered; the deny waits for nobody.",
+    },
+)
+def revoke(
+    context: Context,
+    delete_key: list[str],
+    env: str = "",
+    all_keys: bool = False,
+    no_replacement: bool = False,
+    yes: bool = False,
+    confirm: str = "",
+    lock_timeout: str = "2m",
+    json: bool = False,
+    verbose: bool = False,
+) -> None:
+    """Answer a leaked key: deny, deactivate, look for other ways in, deliver a new key."""
+    _keys(
+        context,
+        "revoke",
+        env=env,
+        all_keys=all_keys,
+        delete_key=delete_key,
+        no_replacement=no_replacement,
+        yes=yes,
+        confirm=confirm,
+        lock_timeout=lock_timeout,
+        json=json,
+        verbose=verbose,
+    )
+
+
+@task(
+    auto_shortflags=False,
+    help=_ENV
+    | _YES
+    | _CONFIRM
+    | _WAIT
+    | _JSON
+    | _VERBOSE
+    | {"key": "The key's id; the one that was deactivated last when left out."},
+)
+def reactivate(
+    context: Context,
+    env: str = "",
+    key: str = "",
+    yes: bool = False,
+    confirm: str = "",
+    lock_timeout: str = "0s",
+    json: bool = False,
+    verbose: bool = False,
+) -> None:
+    """Make an old key active again whose deactivation broke something; never one that leaked."""
+    _keys(
+        context,
+        "reactivate",
+        env=env,
+        key=key,
+        yes=yes,
+        confirm=confirm,
+        lock_timeout=lock_timeout,
+        json=json,
+        verbose=verbose,
+    )
+
+
+@task(
+    auto_shortflags=False,
+    iterable=["to"],
+    help=_ENV
+    | _YES
+    | _CONFIRM
+    | _WAIT
+    | _JSON
+    | _VERBOSE
+    | {
+        "to": "A backend's name, or a target as `invoke status` shows it; once for each. Without it: those without the key."
+    },
+)
+def redeliver(
+    context: Context,
+    to: list[str],
+    env: str = "",
+    yes: bool = False,
+    confirm: str = "",
+    lock_timeout: str = "0s",
+    json: bool = False,
+    verbose: bool = False,
+) -> None:
+    """Deliver the current key once more to a backend that lost it or was just added; makes no key."""
+    _keys(
+        context,
+        "redeliver",
+        env=env,
+        to=to,
         yes=yes,
         confirm=confirm,
         lock_timeout=lock_timeout,
@@ -271,6 +436,8 @@ _sandbox = Collection("sandbox")
 for _task in (sandbox_up, sandbox_down, sandbox_reset, sandbox_env):
     _sandbox.add_task(_task)
 
-namespace = Collection(deploy, plan, destroy, status, unlock, bootstrap, new, schema, doctor)
+namespace = Collection(
+    deploy, plan, rotate, revoke, reactivate, redeliver, destroy, status, unlock, bootstrap, new, schema, doctor
+)
 namespace.add_collection(_sandbox)
 namespace.add_collection(_policies)

@@ -69,7 +69,7 @@ def subject(
     return Subject(
         environment=environment.name,
         account_id=environment.account_id,
-        backends=[settings.target(environment) for settings in environment.secrets],
+        backends=[settings.target(environment) for settings in environment.places],
         keys=keys,
         file=hashlib.sha256(said.encode()).hexdigest(),
         tfvars=tfvars,

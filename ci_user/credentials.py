@@ -325,16 +325,25 @@ class Accesses:
             WrongAccountError: One of them belongs to another account than the file says.
             CredentialsError: One of them is missing, expired or refused.
         """
-        caller = self.target.verify()
+        caller = self.verify_target()
         if self.state_has_own:
             self.state.verify()
-        for settings in self._environment.secrets:
+        for settings in self._environment.places:
             own = getattr(settings, "access", None) is not None
             foreign = (getattr(settings, "account_id", None) or self.target.account_id) != self.target.account_id
             if own or foreign:
                 # A secret's name carries no account: with the target's login it would be written into the target's.
                 self.for_backend(settings).verify()
         return caller
+
+    def verify_target(self) -> Caller:
+        """Check the account behind the target's login alone: a leak is answered with whatever else is broken.
+
+        Raises:
+            WrongAccountError: It is another account than the file says.
+            CredentialsError: The login is missing, expired or refused.
+        """
+        return self.target.verify()
 
     def child_environment(self, environ: Mapping[str, str]) -> dict[str, str]:
         """Return the whole environment for a Terraform process: allow-listed variables, credentials, endpoint, region."""

@@ -33,7 +33,7 @@ from ci_user.environment_fields import (
     refusal,
     refuse,
 )
-from ci_user.environment_parts import Access, Lock, Role, State, Tags, Verification
+from ci_user.environment_parts import Access, Audit, Lock, Role, Rotation, State, Tags, Verification
 from ci_user.environment_policies import MOST, PolicyChoice, clashes, unattachable
 from ci_user.partitions import fitting_region, misfits
 
@@ -41,9 +41,11 @@ __all__ = [
     "VERSION",
     "AcceptedFinding",
     "Access",
+    "Audit",
     "Environment",
     "Lock",
     "Role",
+    "Rotation",
     "State",
     "Verification",
 ]
@@ -99,10 +101,12 @@ class Environment(Model):
         tuple[Annotated[SerializeAsAny[BackendSettings], BeforeValidator(_settings)], ...],
         Strict(False),
         Field(min_length=1, max_length=20),
-    ] = Field(description="Where the access key goes; at least one place that another machine can read back.")
+    ] = Field(description="Where the access key goes. Where none can be read back, a stage in Secrets Manager is kept.")
     tags: Tags = Field(default={}, description="Tags on everything that is made, at most 40.")
     lock: Lock = Field(default=Lock(), description="The lease that keeps two runs apart.")
     verification: Verification = Field(default=Verification(), description="When a new key counts as working.")
+    rotation: Rotation = Field(default=Rotation(), description="When keys are renewed, and when old ones go.")
+    audit: Audit = Field(default=Audit(), description="Where every act on a key is recorded.")
     timeout: Annotated[Duration, between(timedelta(seconds=10), timedelta(hours=6))] = Field(
         default=timedelta(minutes=15),
         description="The longest that one Terraform command may take, 10s to 6h.",
@@ -180,9 +184,6 @@ class Environment(Model):
                         item.backend,
                     )
                 )
-        if not any(item.readable for item in value):
-            names = [item.backend for item in value]
-            problems.append(((), "at least one backend that can be read back, such as aws-secrets-manager", names))
         refuse(problems)
         return value
 
@@ -207,6 +208,28 @@ class Environment(Model):
     def prefix(self) -> str:
         """``application-name``: how everything that the pipeline makes starts."""
         return naming.prefix(self.application, self.name)
+
+    @property
+    def kept_stage(self) -> BackendSettings | None:
+        """The Secrets Manager secret that a key is staged in where no backend of `secrets` can be read back, else None.
+
+        It lies in the folder that every boundary of the tool denies to CI users.
+        """
+        if any(settings.readable for settings in self.secrets):
+            return None
+        from ci_user.backends import settings_model
+
+        name = f"ci-user/{self.application}/{self.name}.stage"
+        model = settings_model("aws-secrets-manager")
+        return model.model_validate(
+            {"backend": "aws-secrets-manager", "name": name, "recovery_days": 0 if self.sandbox else 7}
+        )
+
+    @property
+    def places(self) -> tuple[BackendSettings, ...]:
+        """Every place that the key goes to: `secrets`, behind the kept stage where there is one."""
+        stage = self.kept_stage
+        return self.secrets if stage is None else (stage, *self.secrets)
 
     @property
     def user_name(self) -> str:

@@ -18,6 +18,7 @@ from ci_user.environment_fields import (
     ObjectKey,
     Problem,
     Region,
+    RepositoryPath,
     RoleArn,
     expected,
     matching,
@@ -111,6 +112,48 @@ class Verification(Model):
             text = "more time than the successes with their intervals take"
             refuse([(("deadline",), text, format_duration(self.deadline))])
         return self
+
+
+class Rotation(Model):
+    """When keys are renewed, and when old ones go."""
+
+    rotate_after: Annotated[Duration, between(timedelta(hours=1), timedelta(days=400))] = Field(
+        default=timedelta(days=60), description="The age at which `invoke rotate` renews a key, 1h to 400d."
+    )
+    grace: Annotated[Duration, between(timedelta(0), timedelta(days=90))] = Field(
+        default=timedelta(hours=24),
+        description="The least time that an old key stays active after its successor was delivered everywhere, 0s to 90d.",
+    )
+    margin: Annotated[Duration, between(timedelta(0), timedelta(days=7))] = Field(
+        default=timedelta(hours=6),
+        description="How long after that delivery runs that began before may still use the old key, 0s to 7d.",
+    )
+    soak: Annotated[Duration, between(timedelta(0), timedelta(days=90))] = Field(
+        default=timedelta(days=7),
+        description="How long an old key stays inactive, and can be reactivated, before it is deleted, 0s to 90d.",
+    )
+    expire_after: Annotated[Duration, between(timedelta(0), timedelta(days=365))] = Field(
+        default=timedelta(days=14),
+        description="How long after that delivery an old key that is still in use becomes a finding, 0s to 365d.",
+    )
+
+    @model_validator(mode="after")
+    def _attainable(self) -> Self:
+        if self.rotate_after < self.grace + self.soak:
+            text = "at least grace and soak together: a user has two keys at most, and the next would have no room"
+            refuse([(("rotate_after",), text, format_duration(self.rotate_after))])
+        if self.expire_after < self.grace:
+            refuse([(("expire_after",), "at least the grace", format_duration(self.expire_after))])
+        return self
+
+
+class Audit(Model):
+    """Where every act on a key is recorded, one JSON line for each."""
+
+    file: RepositoryPath = Field(
+        default=".cache/audit.jsonl", description="The file that lines are added to, relative to the repository's root."
+    )
+    bucket: bool = Field(default=False, description="true: also keep the lines of each run next to the state.")
 
 
 def _tags(value: dict[str, str]) -> dict[str, str]:

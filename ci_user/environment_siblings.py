@@ -38,9 +38,9 @@ def guarded(environment: Environment, siblings: Iterable[Environment]) -> Guarde
         own = one.account_id == environment.account_id
         if own or one.state.account_id == environment.account_id:
             buckets.add(one.arn("s3", one.state.bucket, account=""))
-        arns = {arn for settings in one.secrets for arn in settings.guarded_arns(one)}
+        arns = {arn for settings in one.places for arn in settings.guarded_arns(one)}
         arns |= {one.state.kms_key} if one.state.kms_key else set()
-        arns |= {key for settings in one.secrets for key in settings.guarded_kms_keys(one)}
+        arns |= {key for settings in one.places for key in settings.guarded_kms_keys(one)}
         others |= {arn for arn in arns if own or arn.split(":")[4] == environment.account_id}
 
     def of(service: str) -> tuple[str, ...]:
@@ -81,12 +81,13 @@ def collisions(environments: Iterable[Environment]) -> list[str]:
     ]
     owners: dict[str, Environment] = {}
     for one in every:
-        for index, settings in enumerate(one.secrets):
+        for settings in one.places:
             target = settings.target(one)
             if target in owners:
                 other = _file(owners[target])
+                where = f"[{one.secrets.index(settings)}]" if settings in one.secrets else ", its kept stage"
                 text = f"{other} delivers to {target} already; expected another place"
-                problems.append(f"{_file(one)}: secrets[{index}]: {text}")
+                problems.append(f"{_file(one)}: secrets{where}: {text}")
             owners.setdefault(target, one)
     return problems
 

@@ -69,7 +69,7 @@ state:
   # The KMS key (its ARN, not an alias) for state and lease. Without it S3 encrypts with its own.
   # kms_key: arn:@PARTITION@:kms:@REGION@:111111111111:key/00000000-0000-0000-0000-000000000000
 
-# Where the access key is delivered to: at least one backend that another machine can read back.
+# Where the access key is delivered to. Where no backend can be read back, a stage in Secrets Manager is made and kept.
 secrets:
   - backend: aws-secrets-manager
     name: ci-user/@APPLICATION@/@NAME@
@@ -84,6 +84,14 @@ lock: {ttl: @TTL@}
 # A new key counts as working after so many calls in a row; after the deadline the run gives up.
 # IAM's lists may run behind by lag: an interrupted run is waited for so long before another key is made.
 verification: {successes: @SUCCESSES@, interval: @INTERVAL@, deadline: @DEADLINE@, lag: @LAG@}
+
+# When `invoke rotate`, run every night, renews a key, and when the old one goes. It stays active for the grace, and longer if
+# it was used later than margin after its successor was delivered; then it is inactive while it soaks, and can be reactivated;
+# then it is deleted. One that is still in use after expire_after is a finding, and is not cut off.
+rotation: {rotate_after: @ROTATE_AFTER@, grace: @GRACE@, margin: @MARGIN@, soak: @SOAK@, expire_after: @EXPIRE_AFTER@}
+
+# Every act on a key as one JSON line, in a file; with bucket: true also next to the state.
+audit: {file: @AUDIT_FILE@, bucket: false}
 
 # The longest that one Terraform command may take.
 timeout: @TIMEOUT@
@@ -125,6 +133,7 @@ def template(
     """
     fields = Environment.model_fields
     lock, verification = fields["lock"].default, fields["verification"].default
+    rotation, audit = fields["rotation"].default, fields["audit"].default
     values = {
         "NAME": name,
         "APPLICATION": application,
@@ -138,6 +147,12 @@ def template(
         "INTERVAL": format_duration(verification.interval),
         "DEADLINE": format_duration(verification.deadline),
         "LAG": format_duration(verification.lag),
+        "ROTATE_AFTER": format_duration(rotation.rotate_after),
+        "GRACE": format_duration(rotation.grace),
+        "MARGIN": format_duration(rotation.margin),
+        "SOAK": format_duration(rotation.soak),
+        "EXPIRE_AFTER": format_duration(rotation.expire_after),
+        "AUDIT_FILE": audit.file,
         "TIMEOUT": format_duration(fields["timeout"].default),
     }
     text = _TEXT

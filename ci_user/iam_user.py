@@ -5,12 +5,16 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
 
 from ci_user.credentials import AwsAccess, calling
 from ci_user.errors import AwsError, KeyStateError
 from ci_user.secret import AccessKey, Secret
 from ci_user.text import plain
+
+if TYPE_CHECKING:
+    from ci_user.revocation import Revocation
 
 QUARANTINE = "AWSCompromisedKeyQuarantine"
 KEYS_PER_USER = 2  # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
@@ -90,7 +94,7 @@ class IamUser:
             tags={tag["Key"]: tag["Value"] for tag in user.get("Tags", [])},
         )
 
-    def keys(self) -> tuple[LiveKey, ...]:
+    def access_keys(self) -> tuple[LiveKey, ...]:
         """Return the user's access keys, oldest first; none when there is no such user."""
         with calling(f"listing the access keys of {self.name}"):
             try:
@@ -142,6 +146,54 @@ class IamUser:
                 self._iam.update_access_key(UserName=self.name, AccessKeyId=key_id, Status="Inactive")
             except self._iam.exceptions.NoSuchEntityException:
                 return
+
+    def activate_key(self, key_id: str) -> None:
+        """Make the key active again.
+
+        Raises:
+            KeyStateError: There is no such key any more.
+            AwsError: AWS refused the call.
+        """
+        with calling(f"activating the access key {key_id}"):
+            try:
+                self._iam.update_access_key(UserName=self.name, AccessKeyId=key_id, Status="Active")
+            except self._iam.exceptions.NoSuchEntityException:
+                raise KeyStateError(
+                    f"{self.name} has no access key {plain(key_id)}",
+                    do="run `invoke status`, which lists the keys that there are",
+                    runbook="no-key",
+                ) from None
+
+    def revocation(self) -> Revocation | None:
+        """Return what a revocation's deny on the user says; None when there is none of this tool's."""
+        from ci_user import revocation
+
+        return revocation.live(self._access, self.name)
+
+    def deny(self, deny: Revocation) -> None:
+        """Put a revocation's deny on the user, over the one that is there."""
+        from ci_user import revocation
+
+        revocation.put(self._access, self.name, deny)
+
+    def lift_deny(self) -> None:
+        """Take a revocation's deny off; one that is gone already is no error."""
+        from ci_user import revocation
+
+        revocation.take_away(self._access, self.name)
+
+    def aws_time(self) -> dt.datetime:
+        """Return the time by IAM's clock, rounded down to the second.
+
+        Raises:
+            AwsError: AWS refused the call, or its answer carries no date.
+        """
+        with calling(f"asking for the time, with the keys of {self.name}"):
+            answer = self._iam.list_access_keys(UserName=self.name)
+        try:
+            return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"]).astimezone(dt.UTC)
+        except (KeyError, ValueError, TypeError):
+            raise AwsError("IAM's answer carries no date", runbook="aws-refused-a-call") from None
 
     def delete_key(self, key_id: str) -> None:
         """Delete the key; one that is gone already is no error."""

@@ -7,7 +7,7 @@ touched. Every value is frozen; a change makes a new journal.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -15,7 +15,10 @@ from typing import Any, Final, Literal, NoReturn, TypeVar, cast, get_args
 
 from ci_user.errors import KeyStateError
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
+"""Schema 1 knew no revoked keys; it is read as a journal without any."""
+
+_REVOKED_AT_MOST: Final = 50
 
 _T = TypeVar("_T")
 
@@ -175,6 +178,7 @@ class Journal:
         intent: What a run is about to do, or was when it died.
         keys: The keys made here and not yet forgotten, by key id.
         targets: Every destination that ever received one, sorted; it stays when its keys are forgotten.
+        revoked: The ids of keys that leaked, the latest 50, in the order in which they were revoked; never made active again.
 
     Raises:
         ValueError: A part does not have its shape.
@@ -183,6 +187,7 @@ class Journal:
     intent: Intent | None = None
     keys: Mapping[str, KeyRecord] = field(default_factory=dict)
     targets: tuple[str, ...] = ()
+    revoked: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if any(key_id != record.id for key_id, record in self.keys.items()):
@@ -190,6 +195,9 @@ class Journal:
         targets = set(self.targets).union(*(record.delivered for record in self.keys.values()))
         for target in targets:
             _must(_TARGET, target, "target")
+        for key_id in self.revoked:
+            _must(_KEY_ID, key_id, "revoked key id")
+        object.__setattr__(self, "revoked", tuple(dict.fromkeys(self.revoked))[-_REVOKED_AT_MOST:])
         object.__setattr__(self, "keys", MappingProxyType(dict(sorted(self.keys.items()))))
         object.__setattr__(self, "targets", tuple(sorted(targets)))
 
@@ -215,6 +223,18 @@ class Journal:
         """Return it without the key; without change when it is not there. The targets stay."""
         return replace(self, keys={name: record for name, record in self.keys.items() if name != key_id})
 
+    def without_target(self, target: str) -> Journal:
+        """Return it without a destination, which holds nothing of ours any more."""
+        keys = {
+            key_id: replace(record, delivered={t: when for t, when in record.delivered.items() if t != target})
+            for key_id, record in self.keys.items()
+        }
+        return replace(self, keys=keys, targets=tuple(one for one in self.targets if one != target))
+
+    def with_revoked(self, key_ids: Iterable[str]) -> Journal:
+        """Return it with these keys among the revoked ones."""
+        return replace(self, revoked=(*self.revoked, *key_ids))
+
     def to_document(self) -> dict[str, Any]:
         """Return it as JSON values."""
         return {
@@ -222,6 +242,7 @@ class Journal:
             "intent": self.intent.to_document() if self.intent else None,
             "keys": [record.to_document() for record in self.keys.values()],
             "targets": list(self.targets),
+            "revoked": list(self.revoked),
         }
 
     @classmethod
@@ -232,15 +253,20 @@ class Journal:
             KeyStateError: A newer version wrote it, or it is not what ``to_document`` writes.
         """
         check_schema(document, SCHEMA, "journal")
-        values = _fields(document, {"schema", "intent", "keys", "targets"}, "journal")
-        if not isinstance(values["keys"], list) or not isinstance(values["targets"], list):
-            _broken("keys and targets are lists")
+        older = isinstance(document, dict) and document["schema"] == 1 and "revoked" not in document
+        values = _fields(
+            {**cast("dict[str, Any]", document), "revoked": []} if older else document,
+            {"schema", "intent", "keys", "targets", "revoked"},
+            "journal",
+        )
+        if not all(isinstance(values[name], list) for name in ("keys", "targets", "revoked")):
+            _broken("keys, targets and revoked are lists")
         intent = None if values["intent"] is None else Intent.from_document(values["intent"])
         records = [KeyRecord.from_document(entry) for entry in values["keys"]]
         if len({record.id for record in records}) != len(records):
             _broken("a key is there twice")
-        targets = tuple(values["targets"])
-        return _made(lambda: cls(intent, {record.id: record for record in records}, targets), "journal")
+        targets, revoked = tuple(values["targets"]), tuple(values["revoked"])
+        return _made(lambda: cls(intent, {record.id: record for record in records}, targets, revoked), "journal")
 
 
 def check_schema(document: object, newest: int, what: str) -> None:

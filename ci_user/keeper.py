@@ -9,17 +9,26 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ci_user import key_actions as acts
 from ci_user import rotation
-from ci_user.errors import CredentialsError, KeyStateError
+from ci_user.audit import Silent
+from ci_user.environment_parts import Rotation
+from ci_user.errors import BackendError, CiUserError, KeyStateError
 from ci_user.journal import Intent, Journal, KeyRecord
-from ci_user.rotation import Action, Observation, Stop
+from ci_user.key_actions import Action, Stop, words
+from ci_user.key_check import wait_until_it_works
+from ci_user.key_life import state_after
+from ci_user.key_trouble import stopped
+from ci_user.rotation import Goal, Keep, Observation, Redeliver, Remove, Rotate
 
 if TYPE_CHECKING:
-    from ci_user.backends.protocol import Backend
+    from ci_user.audit import Recorder
+    from ci_user.backends.protocol import Backend, Held
     from ci_user.credentials import AwsAccess
     from ci_user.environment import Verification
-    from ci_user.iam_user import IamUser, LiveKey
+    from ci_user.iam_user import IamUser, LastUse, LiveKey
     from ci_user.lease import JournalView
+    from ci_user.revocation import Revocation
     from ci_user.secret import AccessKey
 
 _ROUNDING = dt.timedelta(seconds=2)
@@ -32,11 +41,12 @@ class Kept:
     """What became of the keys.
 
     Args:
-        key_id: The delivered key, or None after a removal.
+        key_id: The delivered key, or None when there is none.
         made: Whether it was made in this run.
         changed: Whether anything was done at all.
         acts: What was done, in words, in order.
         waited: Seconds that the verification waited for AWS to know the key.
+        seen: What is true at the end; None where nothing was looked at.
     """
 
     key_id: str | None
@@ -44,6 +54,7 @@ class Kept:
     changed: bool
     acts: tuple[str, ...]
     waited: float
+    seen: Observation | None = None
 
 
 class KeyKeeper:
@@ -53,10 +64,13 @@ class KeyKeeper:
         user: The IAM user.
         access: Where the new key is verified.
         backends: All of the environment's, in its order; the first that can be read back is the stage.
+        former: Places that the journal knows and the environment file no longer names.
         lease: Held by this run; its journal is the truth about what was begun.
         verification: Successes in a row, interval and deadline.
+        schedule: When keys are renewed, and when old ones go.
         user_arn: Who the new key must turn out to be.
-        tell: Told each act as it begins.
+        tell: Told each act when it is done.
+        audit: Told each act, done or failed.
         pause: Sleeps; tests pass one that does not.
     """
 
@@ -69,22 +83,33 @@ class KeyKeeper:
         lease: JournalView,
         verification: Verification,
         user_arn: str,
+        schedule: Rotation | None = None,
+        former: Sequence[Backend] = (),
         tell: Callable[[str], None] = lambda _: None,
+        audit: Recorder | None = None,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self._user = user
         self._access = access
         self._backends = {backend.target: backend for backend in backends}
+        self._former = {backend.target: backend for backend in former if backend.target not in self._backends}
         self._stage = next(backend for backend in backends if backend.readable)
         self._lease = lease
         self._verification = verification
+        self._schedule = schedule or Rotation()
         self._user_arn = user_arn
         self._tell = tell
+        self._audit: Recorder = audit or Silent()
         self._pause = pause
         self._in_hand: AccessKey | None = None
         self._gone: set[str] = set()
         self._waited = 0.0
         self._made: set[str] = set()
+        self._renewed = False
+        self._retired = False
+        self._redelivered: set[str] = set()
+        self.unreachable: dict[str, str] = {}
+        """Former places that could not be looked into, with the reasons."""
 
     def preflight(self) -> None:
         """Ask every backend whether it could take a key, before one is made.
@@ -95,83 +120,136 @@ class KeyKeeper:
         for backend in self._backends.values():
             backend.preflight()
 
-    def observe(self) -> Observation:
+    def observe(self, goal: Goal = Keep()) -> Observation:  # noqa: B008 - frozen
         """Return what is true in IAM, in the journal and in the backends, without reading a secret."""
         journal = self._lease.journal
-        listed = self._user.keys()
-        keys = tuple(key for key in listed if key.id not in self._gone)
+        keys = tuple(key for key in self._user.access_keys() if key.id not in self._gone)
+        revocation = self._user.revocation()
+        held = {target: backend.held() for target, backend in self._backends.items()}
+        former = self._held_by_former() if isinstance(goal, Keep | Remove | Redeliver) else {}
+        places = {**self._backends, **self._former}
+        listed = {key.id for key in keys}
+        grace = [r.id for r in rotation.in_states(journal, "grace") if r.id in listed and isinstance(goal, Rotate)]
+        now = self._lease.now()
         return Observation(
             keys=keys,
             journal=journal,
-            held={target: backend.held() for target, backend in self._backends.items()},
+            held={**held, **former},
             stage=self._stage.target,
             targets=tuple(self._backends),
             in_hand=self._in_hand.id if self._in_hand else None,
             run=self._lease.run,
-            now=self._lease.now(),
+            now=now,
             lag=self._verification.lag,
             doubts=self._doubts(keys, journal),
+            schedule=self._schedule,
+            readable=frozenset(target for target in (*held, *former) if places[target].readable),
+            former=tuple(former),
+            uses={key_id: self._user.last_use(key_id) for key_id in grace},
+            deny=_denies(revocation, now),
+            denied=revocation.key_ids if revocation else (),
+            renewed=self._renewed,
+            retired=self._retired,
+            redelivered=frozenset(self._redelivered),
         )
 
-    def keep(self) -> Kept:
-        """Bring the user to exactly one delivered, working key.
+    def reach(self, goal: Goal) -> Kept:
+        """Do what is needed until the goal is reached.
 
         Raises:
-            KeyStateError: Only a person can judge what is there, or the key does not come to work.
+            KeyStateError: Only a person can judge what is there, or a key does not come to work.
             BackendError, AwsError, LeaseLostError: A step failed; the next run continues from it.
         """
-        return self._until_done(rotation.decide)
-
-    def remove(self) -> Kept:
-        """Delete the user's keys and remove what was delivered.
-
-        Raises:
-            KeyStateError: There is a key that nothing here made; nothing was touched.
-        """
-        return self._until_done(rotation.decide_removal)
-
-    def refuse_what_needs_a_person(self, seen: Observation, *, removing: bool = False) -> None:
-        """Raise at once what ``keep``, or ``remove``, would stop at, before anything else is changed.
-
-        Raises:
-            KeyStateError: Only a person can judge what is there.
-        """
-        self._refuse((rotation.decide_removal if removing else rotation.decide)(seen), seen)
-
-    def _refuse(self, action: Action, seen: Observation) -> None:
-        if isinstance(action, Stop):
-            raise self._stopped(action, seen)
-
-    def _until_done(self, decide: Callable[[Observation], Action]) -> Kept:
-        acts: list[str] = []
+        done: list[str] = []
         for _ in range(_ACTIONS_AT_MOST):
-            seen = self.observe()
-            action = decide(seen)
-            if isinstance(action, rotation.Done):
+            seen = self.observe(goal)
+            action = rotation.decide(seen, goal)
+            if isinstance(action, acts.Done):
                 return Kept(
                     key_id=action.key_id,
                     made=action.key_id in self._made,
-                    changed=bool(acts),
-                    acts=tuple(acts),
+                    changed=bool(done),
+                    acts=tuple(done),
                     waited=self._waited,
+                    seen=seen,
                 )
             self._refuse(action, seen)
             self._lease.check()
-            self._perform(action, seen)
-            act = self._words(action)
+            self._audited(action, seen)
+            act = words(action, self._user.name, self._stage.target)
             self._tell(act)
-            if not isinstance(action, rotation.Wait):
-                acts.append(act)
+            if not isinstance(action, acts.Wait):
+                done.append(act)
         raise KeyStateError(
-            f"the keys of {self._user.name} do not settle: {', '.join(acts[-1:]) or 'one may still appear'}",
+            f"the keys of {self._user.name} do not settle: {', '.join(done[-1:]) or 'one may still appear'}",
             do="run `invoke status`, wait a minute, then run the same command again",
             runbook="keys-do-not-settle",
         )
 
+    def reactivate(self, key_id: str) -> None:
+        """Make an old key active again, unless it is revoked meanwhile.
+
+        Raises:
+            KeyStateError: It was revoked while this ran, and is inactive; or it is gone.
+        """
+        self._user.activate_key(key_id)
+        revocation = self._user.revocation()
+        if revocation is not None and (revocation.cutoff is None or key_id in revocation.key_ids):
+            self._user.deactivate_key(key_id)
+            raise KeyStateError(
+                f"{key_id} was revoked meanwhile, and stays inactive", do="`invoke status`", runbook="revocation"
+            )
+        self._audit.record("Reactivate", key_ids=(key_id,))
+        if self._lease.journal.keys[key_id].state == "inactive":
+            self._lease.record(self._entering(self._lease.journal, key_id, acts.Reinstate(key_id)))
+
+    def last_use(self, key_id: str) -> LastUse:
+        """Return when a key of the user was last used."""
+        return self._user.last_use(key_id)
+
+    def former_notes(self) -> tuple[str, ...]:
+        """Return what to say of places that the environment file no longer names and that could not be looked into."""
+        return tuple(
+            f"{target}, which the environment file no longer names, could not be looked into: {why}"
+            for target, why in sorted(self.unreachable.items())
+        )
+
+    def refuse_what_needs_a_person(self, seen: Observation, goal: Goal = Keep()) -> None:  # noqa: B008 - frozen
+        """Raise at once what ``reach`` would stop at first, before anything else is changed.
+
+        Raises:
+            KeyStateError: Only a person can judge what is there.
+        """
+        self._refuse(rotation.decide(seen, goal), seen)
+
+    def _refuse(self, action: Action, seen: Observation) -> None:
+        if isinstance(action, Stop):
+            raise stopped(action, self._user.name, seen.keys, seen.now, self._user.last_use)
+
+    def _audited(self, action: Action, seen: Observation) -> None:
+        """Perform an action and record how it ended."""
+        name = type(action).__name__
+        targets = [target] if (target := getattr(action, "target", None)) else []
+        if isinstance(action, acts.Stage | acts.Promote | acts.DiscardStaged):
+            targets = [self._stage.target]
+        try:
+            self._perform(action, seen)
+        except CiUserError as error:
+            self._audit.record(name, key_ids=self._ids(action), targets=targets, result=f"failed: {error.what}")
+            raise
+        if not isinstance(action, acts.Wait):
+            self._audit.record(name, key_ids=self._ids(action), targets=targets)
+
+    def _ids(self, action: Action) -> tuple[str, ...]:
+        if isinstance(action, acts.Mint):
+            return (self._in_hand.id,) if self._in_hand else ()
+        key_id = getattr(action, "key_id", None)
+        return (key_id,) if key_id else getattr(action, "key_ids", ())
+
     def _perform(self, action: Action, seen: Observation) -> None:
         journal = self._lease.journal
         match action:
-            case rotation.RecordIntent(reason):
+            case acts.RecordIntent(reason):
                 intent = Intent(
                     id=secrets.token_hex(16),
                     reason=reason,
@@ -179,45 +257,58 @@ class KeyKeeper:
                     at=seen.now,
                     run=self._lease.run,
                 )
-                self._lease.record(journal.with_intent(intent))
+                self._lease.record(journal.without_intent().with_intent(intent))
                 self._user.mirror({"intent": intent.id})
-            case rotation.DropIntent():
+            case acts.DropIntent():
                 self._lease.record(journal.without_intent())
-            case rotation.Wait():
+            case acts.Wait():
                 self._pause(_LOOK_AGAIN_SECONDS)
-            case rotation.Mint():
+            case acts.Mint():
                 self._mint(journal)
-            case rotation.DeleteOrphan(key_id):
+            case acts.DeleteOrphan(key_id) | acts.Delete(key_id):
                 self._user.delete_key(key_id)
                 self._gone.add(key_id)
-                self._lease.record(journal.without_key(key_id).without_intent())
-            case rotation.Forget(key_id):
+                self._retired |= isinstance(action, acts.Delete)
+                self._lease.record(self._entering(journal, key_id, action))
+            case acts.Forget(key_id):
                 self._lease.record(journal.without_key(key_id))
-            case rotation.Stage(key_id):
+            case acts.Stage(key_id):
                 if self._in_hand is not None and self._in_hand.id == key_id:
                     self._stage.stage(self._in_hand)
-                self._mark(key_id, "staged")
-            case rotation.Verify(key_id):
+                self._lease.record(self._entering(journal, key_id, action))
+            case acts.Verify(key_id):
                 self._verify(key_id)
-                self._mark(key_id, "verified")
-            case rotation.Promote(key_id):
+                self._lease.record(self._entering(self._lease.journal, key_id, action))
+            case acts.Promote(key_id):
                 self._stage.promote(key_id)
                 self._delivered(key_id, self._stage.target)
-            case rotation.Deliver(key_id, target):
-                self._deliver(self._from_stage(key_id), self._backends[target], seen.held[target].pending)
+            case acts.Deliver(key_id, target):
+                self._deliver(self._read_back(seen, key_id), self._backends[target], seen.held[target].pending)
+                self._redelivered.add(target)
                 self._delivered(key_id, target)
-            case rotation.Settle(key_id):
+            case acts.Settle(key_id):
                 self._settle(key_id)
-            case rotation.DiscardStaged(key_id):
+            case acts.DiscardStaged(key_id):
                 self._stage.discard_staged(key_id)
-            case rotation.RemoveDelivered(target):
-                self._backends[target].remove()
-            case rotation.Deactivate(key_id):
+            case acts.RemoveDelivered(target):
+                {**self._former, **self._backends}[target].remove()
+            case acts.ForgetTarget(target):
+                self._lease.record(journal.without_target(target))
+            case acts.Deactivate(key_id):
                 self._user.deactivate_key(key_id)
-            case rotation.Delete(key_id):
-                self._user.delete_key(key_id)
-                self._gone.add(key_id)
-                self._lease.record(journal.without_key(key_id))
+                self._retired = True
+                self._lease.record(self._entering(journal, key_id, action))
+            case acts.Retire(key_id):
+                self._user.deactivate_key(key_id)
+                retired = self._entering(journal, key_id, action)
+                mine = journal.intent is not None and journal.intent.id == journal.keys[key_id].intent
+                self._lease.record(retired.without_intent() if mine else retired)
+            case acts.Reinstate(key_id):
+                self._lease.record(self._entering(journal, key_id, action))
+            case acts.NoteRevoked(key_ids):
+                self._lease.record(journal.with_revoked(key_ids))
+            case acts.LiftDeny():
+                self._user.lift_deny()
             case _:
                 raise AssertionError(action)
 
@@ -235,9 +326,18 @@ class KeyKeeper:
         )
         self._lease.record(journal.with_key(record))
 
-    def _mark(self, key_id: str, state: str) -> None:
-        record = self._lease.journal.keys[key_id]
-        self._lease.record(self._lease.journal.with_key(record.entering(state, self._lease.now())))
+    def _entering(self, journal: Journal, key_id: str, action: Action) -> Journal:
+        """Return the journal with the key in the state that the action leads to.
+
+        A key that only an intent explains gets a record of its own.
+        """
+        record = journal.keys.get(key_id)
+        state, now = state_after(action), self._lease.now()
+        if record is not None:
+            return journal.with_key(record.entering(state, now))
+        if journal.intent is None:
+            return journal
+        return journal.with_key(KeyRecord(key_id, journal.intent.id, state, {state: now}, {}))
 
     def _delivered(self, key_id: str, target: str) -> None:
         record = self._lease.journal.keys[key_id]
@@ -246,14 +346,17 @@ class KeyKeeper:
     def _settle(self, key_id: str) -> None:
         journal = self._lease.journal
         now = self._lease.now()
-        for record in journal.keys.values():
-            if record.id != key_id and record.state == "delivered":
-                journal = journal.with_key(record.entering("grace", now))
         record = journal.keys[key_id]
         for target in self._backends:
             if target not in record.delivered:
                 record = record.delivered_to(target, now)
-        record = record if record.state == "delivered" else record.entering("delivered", now)
+        # A run that died before this settled nothing, but its deliveries count from when they were made.
+        since = max(record.delivered.values())
+        for before in journal.keys.values():
+            if before.id != key_id and before.state == "delivered":
+                journal = journal.with_key(before.entering("grace", since))
+        self._renewed |= record.state != "delivered"
+        record = record if record.state == "delivered" else record.entering(state_after(acts.Settle(key_id)), now)
         # The mirror first: a run that dies in between settles again, and the tags never stay behind.
         self._user.mirror({"intent": "", "key": key_id, "delivered-at": now.isoformat()})
         self._lease.record(journal.with_key(record).without_intent())
@@ -270,7 +373,18 @@ class KeyKeeper:
         backend.stage(key)
         backend.promote(key.id)
 
-    def _from_stage(self, key_id: str) -> AccessKey:
+    def _read_back(self, seen: Observation, key_id: str) -> AccessKey:
+        target = rotation.holder(seen, key_id) or self._stage.target
+        key = {**self._former, **self._backends}[target].read_staged(key_id)
+        if key is None:
+            raise KeyStateError(
+                f"{target} no longer holds {key_id}, which it held a moment ago",
+                do="run the same command again",
+                runbook="keys-do-not-settle",
+            )
+        return key
+
+    def _verify(self, key_id: str) -> None:
         key = self._stage.read_staged(key_id)
         if key is None:
             raise KeyStateError(
@@ -278,40 +392,26 @@ class KeyKeeper:
                 do="run the same command again",
                 runbook="keys-do-not-settle",
             )
-        return key
+        self._waited += wait_until_it_works(
+            key,
+            self._access,
+            self._verification,
+            user_arn=self._user_arn,
+            check=self._lease.check,
+            pause=self._pause,
+        )
 
-    def _verify(self, key_id: str) -> None:
-        """See that the staged copy signs as the right user, several times in a row: new keys take seconds to work."""
-        key = self._from_stage(key_id)
-        access = self._access.with_key(key.id, key.secret)
-        started = time.monotonic()
-        deadline = started + self._verification.deadline.total_seconds()
-        successes = 0
-        last = "AWS did not know it"
-        while successes < self._verification.successes:
-            self._lease.check()
+    def _held_by_former(self) -> Mapping[str, Held]:
+        """Return what former places hold; one that cannot be looked into stops nothing, and is told."""
+        found = {}
+        for target, backend in self._former.items():
+            if target not in self._lease.journal.targets:
+                continue
             try:
-                caller = access.caller()
-            except CredentialsError as error:
-                successes, last = 0, error.what
-            else:
-                if caller.arn != self._user_arn or caller.account_id != self._access.account_id:
-                    raise KeyStateError(
-                        f"the new key {key_id} belongs to {caller.arn}",
-                        expected=self._user_arn,
-                        do="do not use it; run `invoke status` and look at CloudTrail",
-                        runbook="wrong-account",
-                    )
-                successes += 1
-            if successes < self._verification.successes:
-                if time.monotonic() > deadline:
-                    raise KeyStateError(
-                        f"the new key {key_id} did not come to work within {self._verification.deadline}: {last}",
-                        do="run the same command again: it goes on with this key, which is kept in the stage",
-                        runbook="key-does-not-work",
-                    )
-                self._pause(self._verification.interval.total_seconds())
-        self._waited += time.monotonic() - started
+                found[target] = backend.held()
+            except BackendError as error:
+                self.unreachable[target] = error.what
+        return found
 
     def _doubts(self, keys: Sequence[LiveKey], journal: Journal) -> Mapping[str, str | None]:
         intent = journal.intent
@@ -332,58 +432,10 @@ class KeyKeeper:
             return f"it was used at {used.isoformat()}"
         return None
 
-    def _stopped(self, stop: Stop, seen: Observation) -> KeyStateError:
-        known = {key.id: key for key in seen.keys}
-        lines = []
-        for key_id in stop.key_ids:
-            key = known.get(key_id)
-            if key is None:
-                lines.append(f"{key_id}: not listed by IAM")
-                continue
-            used = self._user.last_use(key_id)
-            age = (seen.now - key.created).days
-            last = f"last used {used.at.isoformat()} ({used.service}, {used.region})" if used.at else "never used"
-            lines.append(f"{key_id}: {'active' if key.active else 'inactive'}, {age} days old, {last}")
-        listed = "".join(f"\n    {line}" for line in lines)
-        return KeyStateError(
-            f"the keys of {self._user.name} need a person: {stop.why}{listed}",
-            expected="only keys that this tool made and journalled",
-            do="find out whose key it is; when nobody needs it, delete it in IAM and run the same command again",
-            runbook="foreign-key",
-        )
 
-    def _words(self, action: Action) -> str:
-        user = self._user.name
-        match action:
-            case rotation.RecordIntent(reason):
-                return f"journalled the intent to make an access key for {user} ({reason})"
-            case rotation.DropIntent():
-                return "closed the intent of an interrupted run"
-            case rotation.Wait():
-                return "looked again for a key that an interrupted run may have made"
-            case rotation.Mint():
-                return f"made an access key for {user}"
-            case rotation.DeleteOrphan(key_id):
-                return f"deleted {key_id}, which an interrupted run made and nobody ever received"
-            case rotation.Forget(key_id):
-                return f"took {key_id} out of the journal: IAM no longer has it"
-            case rotation.Stage(key_id):
-                return f"staged {key_id} in {self._stage.target}"
-            case rotation.Verify(key_id):
-                return f"verified {key_id} with sts:GetCallerIdentity"
-            case rotation.Promote(key_id):
-                return f"delivered {key_id} to {self._stage.target}"
-            case rotation.Deliver(key_id, target):
-                return f"delivered {key_id} to {target}"
-            case rotation.Settle(key_id):
-                return f"journalled {key_id} as delivered"
-            case rotation.DiscardStaged(key_id):
-                return f"dropped the pending copy of {key_id} from {self._stage.target}"
-            case rotation.RemoveDelivered(target):
-                return f"removed what was delivered to {target}"
-            case rotation.Deactivate(key_id):
-                return f"deactivated {key_id}"
-            case rotation.Delete(key_id):
-                return f"deleted {key_id}"
-            case _:
-                raise AssertionError(action)
+def _denies(revocation: Revocation | None, now: dt.datetime) -> rotation.Deny:
+    if revocation is None:
+        return "none"
+    if revocation.cutoff is None:
+        return "everything"
+    return "over" if revocation.over(now) else "sessions"

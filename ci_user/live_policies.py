@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ci_user.credentials import calling
 from ci_user.errors import PolicyError
+from ci_user.revocation import POLICY_NAME, parse
 from ci_user.text import plain
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ class LiveDocument:
     Args:
         name: What to call it: an ARN, or the name of an inline policy with whose it is.
         text: The document as JSON.
-        stays: A deploy leaves it in place: it hangs on a foreign group, or AWS put it there because a key leaked.
+        stays: A deploy leaves it in place: it hangs on a foreign group, AWS put it there because a key leaked, or it is a
+            revocation's deny.
     """
 
     name: str
@@ -76,7 +78,8 @@ def _found(iam: Any, environment: Environment, live: LiveUser, known: Collection
         yield LiveDocument(arn, _managed(iam, arn), stays=arn in live.quarantined_by)
     for name in live.inline:
         document = iam.get_user_policy(UserName=user, PolicyName=name)["PolicyDocument"]
-        yield LiveDocument(f"inline policy {plain(name)} of the user", _text(document), stays=False)
+        deny = name == POLICY_NAME and parse(document) is not None
+        yield LiveDocument(f"inline policy {plain(name)} of the user", _text(document), stays=deny)
     for group in live.groups:
         stays = group != environment.group_name
         for page in iam.get_paginator("list_attached_group_policies").paginate(GroupName=group):

@@ -9,11 +9,11 @@ import hashlib
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ci_user import approval, judging, rotation, scan_memory
 from ci_user.errors import ApprovalError, FindingsError, PlanError
@@ -21,6 +21,9 @@ from ci_user.files import digest_of_file, write_private
 from ci_user.findings import Verdict
 from ci_user.iam_user import IamUser
 from ci_user.keeper import Kept, KeyKeeper
+from ci_user.key_actions import Done
+from ci_user.key_outlook import deny_notes, foretell
+from ci_user.key_work import holding_keeper, looking_keeper, ready_bucket
 from ci_user.live import refuse_nested_prefixes
 from ci_user.plan import Plan, parse
 from ci_user.plan_access import access_changes
@@ -28,12 +31,12 @@ from ci_user.plan_guard import refusals, refuse_foreign
 from ci_user.plan_words import drifted, iam_changes
 from ci_user.redaction import redact
 from ci_user.reports.model import DeployReport, DestroyReport, PlanReport, findings_document
+from ci_user.revocation import POLICY_NAME as REVOCATION
 from ci_user.run import Loaded, Run, find_toolchain, load, opened
 from ci_user.scan import CheckContext, Scanner
 
 if TYPE_CHECKING:
     from ci_user.confirmation import Consent
-    from ci_user.lease import JournalView
     from ci_user.reports.console import Console
     from ci_user.terraform_cli import Terraform
 
@@ -61,7 +64,7 @@ class Surroundings:
     @property
     def key_work(self) -> str | None:
         """Return in words what will happen to the keys, or None when nothing will."""
-        return rotation.foretell(self.seen)
+        return foretell(self.seen)
 
 
 @dataclass(frozen=True)
@@ -111,10 +114,11 @@ def plan(name: str, root: Path, console: Console, *, out: Path | None, allow_rep
     loaded = load(name, root)
     toolchain = find_toolchain(loaded, _environ())
     with opened(loaded, console) as run:
-        _ready_bucket(run)
+        ready_bucket(run)
+        run = _leaving_the_deny(run)
         terraform = run.terraform(toolchain)
         journal = peek(run.bucket, run.environment.state.lease_key)
-        keeper = _keeper(run, journal)
+        keeper = looking_keeper(run, journal)
         planned = _plan(run, terraform, keeper, allow_replace=allow_replace, lock=False)
         keeper.refuse_what_needs_a_person(planned.around.seen)
         digest = None
@@ -168,10 +172,11 @@ def deploy(
         consent.check_early(loaded.environment, "deploy")
     toolchain = find_toolchain(loaded, _environ())
     with opened(loaded, console) as run:
-        _ready_bucket(run)
+        ready_bucket(run)
+        run = _leaving_the_deny(run)
         terraform = run.terraform(toolchain)
         with run.lease("deploy", lock_timeout) as lease:
-            keeper = _keeper(run, lease, lease.check_request)
+            keeper = holding_keeper(run, lease, "deploy")
             planned = _plan(
                 run,
                 terraform,
@@ -183,19 +188,19 @@ def deploy(
             _refuse_findings(planned)
             keeper.refuse_what_needs_a_person(planned.around.seen)
             if not planned.pending:
-                return _report(run, planned, _nothing_done(planned), started)
+                return _report(run, planned, _nothing_done(planned), keeper.former_notes(), started)
             if approved is None:
                 consent.require(run.environment, "deploy")
                 _unchanged_since(run, planned)
             lease.check()
             seconds = dict(planned.seconds)
             if planned.changes:
-                _refuse_late_quarantine(run, planned)
+                _refuse_late_leak(run, planned)
                 seconds["apply"] = _apply(run, terraform, planned, lease.check)
             began = time.monotonic()
-            kept = keeper.keep()
+            kept = keeper.reach(rotation.Keep())
             seconds["key"] = time.monotonic() - began
-            return _report(run, planned, kept, started, seconds)
+            return _report(run, planned, kept, keeper.former_notes(), started, seconds)
 
 
 def destroy(
@@ -216,10 +221,11 @@ def destroy(
     consent.check_early(loaded.environment, "destroy")
     toolchain = find_toolchain(loaded, _environ())
     with opened(loaded, console) as run:
-        _ready_bucket(run)
+        ready_bucket(run)
+        run = _leaving_the_deny(run)
         terraform = run.terraform(toolchain)
         with run.lease("destroy", lock_timeout) as lease:
-            keeper = _keeper(run, lease, lease.check_request)
+            keeper = holding_keeper(run, lease, "destroy")
             tfvars, file = _write_tfvars(run), run.workdir / "destroy.tfplan"
             with console.step("planning the removal"):
                 _initialise(run, terraform)
@@ -228,21 +234,21 @@ def destroy(
                     document = parse(terraform.show(file))
                     _refuse(document, allow_replace=True, destroying=True)
                     changes = iam_changes(document)
-            seen = keeper.observe()
-            keeper.refuse_what_needs_a_person(seen, removing=True)
-            first = rotation.decide_removal(seen)
+            seen = keeper.observe(rotation.Remove())
+            keeper.refuse_what_needs_a_person(seen, rotation.Remove())
+            first = rotation.decide(seen, rotation.Remove())
             for line in changes:
                 console.line(f"  {line}")
             for key in seen.keys:
                 console.line(f"  - access key {key.id} is deleted")
-            for target in seen.targets:
+            for target in (*seen.targets, *seen.former):
                 if seen.held[target].current or seen.held[target].pending:
                     console.line(f"  - what was delivered to {target} is removed")
-            if not changes and isinstance(first, rotation.Done):
+            if not changes and isinstance(first, Done):
                 return DestroyReport(environment=name, changed=False, changes=(), acts=())
             consent.require(run.environment, "destroy")
             lease.check()
-            kept = keeper.remove()
+            kept = keeper.reach(rotation.Remove())
             lease.check()
             if changes:
                 with console.step("removing policies, group and user"):
@@ -256,26 +262,11 @@ def _environ() -> dict[str, str]:
     return dict(os.environ)
 
 
-def _ready_bucket(run: Run) -> None:
-    """See that state, lease and journal have a safe place; the sandbox's is made, everybody else's must be there."""
-    if run.environment.sandbox:
-        run.bucket.bootstrap()
-    else:
-        run.bucket.verify()
-
-
-def _keeper(run: Run, journal: JournalView, fence: Callable[[Any], None] | None = None) -> KeyKeeper:
-    target = run.accesses.target
-    fenced = target.fenced_by(fence) if fence else target
-    return KeyKeeper(
-        user=IamUser(fenced, run.environment.user_name),
-        access=target,
-        backends=run.backends(fence),
-        lease=journal,
-        verification=run.environment.verification,
-        user_arn=run.environment.user_arn,
-        tell=run.console.detail,
-    )
+def _leaving_the_deny(run: Run) -> Run:
+    """Return the run with a revocation's deny named to Terraform, which takes off every other inline policy."""
+    if IamUser(run.accesses.target, run.environment.user_name).revocation() is None:
+        return run
+    return replace(run, loaded=run.loaded.leaving((REVOCATION,)))
 
 
 def _look_around(run: Run, keeper: KeyKeeper, context: CheckContext) -> Surroundings:
@@ -397,7 +388,7 @@ def _subject(run: Run, terraform: Terraform, keys: str | None) -> approval.Subje
 
 def _unchanged_since(run: Run, planned: Planned) -> None:
     """See that what was planned, scanned and confirmed is still what would be applied: read everything again."""
-    again = load(run.environment.name, run.loaded.root)
+    again = load(run.environment.name, run.loaded.root).leaving(run.loaded.inline_policy_names)
     if _digest_of(again, planned.file) != planned.digest:
         raise ApprovalError(
             "the environment, a policy, a module or the plan changed after it was planned",
@@ -418,9 +409,17 @@ def _nothing_done(planned: Planned) -> Kept:
     return Kept(key_id=keys[-1] if keys else None, made=False, changed=False, acts=(), waited=0.0)
 
 
-def _refuse_late_quarantine(run: Run, planned: Planned) -> None:
-    """See that AWS did not quarantine the user while somebody looked at the plan: the apply would detach its policy."""
-    live = IamUser(run.accesses.target, run.environment.user_name).describe()
+def _refuse_late_leak(run: Run, planned: Planned) -> None:
+    """See that no key leaked while somebody looked at the plan: the apply could take off what was put there against it."""
+    user = IamUser(run.accesses.target, run.environment.user_name)
+    if REVOCATION not in run.loaded.inline_policy_names and user.revocation() is not None:
+        raise PlanError(
+            "a revocation began since this was planned, and the plan could take its deny off the user",
+            where=run.environment.user_name,
+            do="wait for `invoke revoke` to end, then run the same command again",
+            runbook="revocation",
+        )
+    live = user.describe()
     if live is not None and live.quarantined_by and planned.plan is not None:
         touched = [c.address for c in planned.plan.changes if c.kind != "no-op" and "attachments_exclusive" in c.type]
         if touched:
@@ -467,7 +466,12 @@ def _refuse_findings(planned: Planned) -> None:
 
 
 def _report(
-    run: Run, planned: Planned, kept: Kept, started: float, seconds: dict[str, float] | None = None
+    run: Run,
+    planned: Planned,
+    kept: Kept,
+    notes: tuple[str, ...],
+    started: float,
+    seconds: dict[str, float] | None = None,
 ) -> DeployReport:
     return DeployReport(
         environment=run.environment.name,
@@ -477,8 +481,9 @@ def _report(
         user_arn=run.environment.user_arn,
         key_id=kept.key_id,
         key_made=kept.made,
-        delivered=tuple(settings.target(run.environment) for settings in run.environment.secrets),
+        delivered=tuple(settings.target(run.environment) for settings in run.environment.places),
         acts=kept.acts,
+        notes=(*notes, *deny_notes(kept.seen or planned.around.seen)),
         verdict=planned.verdict,
         seconds={
             **(seconds or planned.seconds),

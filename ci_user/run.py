@@ -5,20 +5,22 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ci_user import tfvars
 from ci_user.credentials import Accesses, AwsAccess, Caller, resolve
-from ci_user.errors import ToolchainError
+from ci_user.errors import BackendError, CredentialsError, ToolchainError
 from ci_user.files import private_directory
 from ci_user.terraform_cli import Terraform, backend_settings, write_state_profile
 
 if TYPE_CHECKING:
+    from ci_user.audit import Trail
     from ci_user.backends.protocol import Backend
     from ci_user.environment import Environment
     from ci_user.environment_siblings import Guarded
@@ -34,22 +36,85 @@ if TYPE_CHECKING:
 class Loaded:
     """An environment as its file and the policies say, before anything was contacted.
 
-    ``neighbours`` are the other environments of its account: name and prefix.
+    What only a plan needs is worked out when it is asked for: the work on keys does without policies.
+
+    Args:
+        root: The repository.
+        environment: The environment.
+        every: All environments by name, this one among them.
+        inline_policy_names: Inline policies of the user that Terraform leaves alone: the deny of a revocation.
     """
 
     root: Path
     environment: Environment
-    guarded: Guarded
-    choice: Choice
-    tfvars: Tfvars
-    boundary: str
-    role_boundary: str
-    neighbours: tuple[tuple[str, str], ...]
+    every: Mapping[str, Environment]
+    inline_policy_names: tuple[str, ...] = ()
+
+    @cached_property
+    def guarded(self) -> Guarded:
+        """Return what the boundary guards."""
+        from ci_user.environment_siblings import guarded
+
+        return guarded(self.environment, self.every.values())
+
+    @cached_property
+    def choice(self) -> Choice:
+        """Return the policies, packed.
+
+        Raises:
+            PolicyError: One is wrong, or they do not fit.
+        """
+        from ci_user.policy.choice import choose
+
+        return choose(self.environment, self.root)
+
+    @cached_property
+    def boundary(self) -> str:
+        """Return the CI user's boundary as canonical JSON."""
+        from ci_user.policy import guard
+
+        return guard.boundary(self.environment, self.guarded)
+
+    @cached_property
+    def role_boundary(self) -> str:
+        """Return the boundary for roles as canonical JSON."""
+        from ci_user.policy import guard
+
+        return guard.role_boundary(self.environment, self.guarded)
+
+    @cached_property
+    def neighbours(self) -> tuple[tuple[str, str], ...]:
+        """Return the other environments of its account: name and prefix."""
+        from ci_user.environment_siblings import neighbours
+
+        return neighbours(self.environment, self.every.values())
+
+    @cached_property
+    def tfvars(self) -> Tfvars:
+        """Return the variables of the root module."""
+        return tfvars.render(
+            self.environment,
+            policies=self.choice.packs,
+            attached_arns=self.choice.attached_arns,
+            boundary=self.boundary,
+            role_boundary=self.role_boundary,
+            inline_policy_names=self.inline_policy_names,
+        )
 
     @property
     def documents(self) -> tuple[str, ...]:
         """Return every policy document that a plan of this environment holds."""
         return (*self.tfvars.values["policies"].values(), self.boundary, self.role_boundary)
+
+    def leaving(self, inline_policy_names: tuple[str, ...]) -> Loaded:
+        """Return it with inline policies that Terraform leaves alone; what was worked out already stays."""
+        if inline_policy_names == self.inline_policy_names:
+            return self
+        other = replace(self, inline_policy_names=inline_policy_names)
+        for name in ("guarded", "choice", "boundary", "role_boundary", "neighbours"):
+            if name in vars(self):
+                vars(other)[name] = vars(self)[name]
+        return other
 
 
 @dataclass(frozen=True)
@@ -84,8 +149,54 @@ class Run:
 
         return tuple(
             open_backend(settings, access(settings), self.environment, self.loaded.root)
-            for settings in self.environment.secrets
+            for settings in self.environment.places
         )
+
+    def former_backends(
+        self, targets: Iterable[str], check: Callable[[Any], None] | None = None
+    ) -> tuple[tuple[Backend, ...], dict[str, str]]:
+        """Return the places that the file no longer names, opened, and why others could not be opened.
+
+        Args:
+            targets: Where keys were ever delivered to, by the journal.
+            check: Fences every request of theirs.
+        """
+        from ci_user.backends import open_backend, settings_of
+
+        current = {settings.target(self.environment) for settings in self.environment.places}
+        found, closed = [], {}
+        for target in targets:
+            if target in current:
+                continue
+            try:
+                settings = settings_of(target, self.environment)
+                if settings is None:
+                    closed[target] = "nothing here knows how to open it"
+                    continue
+                access = self.accesses.for_backend(settings)
+                if access.account_id != self.environment.account_id:
+                    access.verify()
+                fenced = access.fenced_by(check) if check else access
+                found.append(open_backend(settings, fenced, self.environment, self.loaded.root))
+            except (BackendError, CredentialsError) as error:
+                closed[target] = error.what
+        return tuple(found), closed
+
+    def trail(self, command: str, run: str) -> Trail:
+        """Return the audit trail of a run of this command."""
+        from ci_user.audit import Actor, Trail
+        from ci_user.machine import owner_text
+
+        environment = self.environment
+        actor = Actor(
+            caller=self.caller.arn,
+            owner=owner_text(),
+            command=command,
+            environment=environment.name,
+            account_id=environment.account_id,
+            run=run,
+        )
+        return Trail(actor, environment.path(environment.audit.file), self.console.line)
 
     @contextmanager
     def lease(self, command: str, wait: timedelta) -> Iterator[Lease]:
@@ -137,41 +248,38 @@ def load(name: str, root: Path) -> Loaded:
     Raises:
         EnvironmentFileError, PolicyError, UsageError: Something in the files is wrong.
     """
+    loaded = load_environment(name, root)
+    # Whatever is wrong with a policy is told before anything is contacted.
+    _ = loaded.tfvars
+    return loaded
+
+
+def load_environment(name: str, root: Path) -> Loaded:
+    """Read an environment and its siblings, for work that needs no policy.
+
+    Raises:
+        EnvironmentFileError, UsageError: Something in the files is wrong.
+    """
     from ci_user import environment_files
-    from ci_user.environment_siblings import guarded, neighbours
-    from ci_user.policy import guard
-    from ci_user.policy.choice import choose
 
     environment_files.check_name(name, environment_files.names(root))
     environments = environment_files.load_all(root, wanted=name)
-    environment = environments[name]
-    siblings = guarded(environment, environments.values())
-    choice = choose(environment, root)
-    boundary = guard.boundary(environment, siblings)
-    role_boundary = guard.role_boundary(environment, siblings)
-    return Loaded(
-        root=root,
-        environment=environment,
-        guarded=siblings,
-        choice=choice,
-        tfvars=tfvars.render(
-            environment,
-            policies=choice.packs,
-            attached_arns=choice.attached_arns,
-            boundary=boundary,
-            role_boundary=role_boundary,
-        ),
-        boundary=boundary,
-        role_boundary=role_boundary,
-        neighbours=neighbours(environment, environments.values()),
-    )
+    return Loaded(root, environments[name], environments)
 
 
 @contextmanager
-def opened(loaded: Loaded, console: Console, environ: Mapping[str, str] | None = None) -> Iterator[Run]:
+def opened(
+    loaded: Loaded, console: Console, environ: Mapping[str, str] | None = None, *, only_target: bool = False
+) -> Iterator[Run]:
     """Open the way into the environment's account, after its number was compared; yields the run.
 
     The sandbox is started, and its bucket made, when needed.
+
+    Args:
+        loaded: The environment.
+        console: Where progress and questions go.
+        environ: The ambient variables; the process's own by default.
+        only_target: Leave the logins of state and backends for later: whoever answers a leak needs neither.
 
     Raises:
         CredentialsError: No usable credentials, or an endpoint that the file does not name.
@@ -183,7 +291,7 @@ def opened(loaded: Loaded, console: Console, environ: Mapping[str, str] | None =
     environment = loaded.environment
     environ = os.environ if environ is None else environ
     accesses = _resolve(loaded, console, environ)
-    caller = accesses.verify()
+    caller = accesses.verify_target() if only_target else accesses.verify()
     console.detail(f"working as {caller.arn}")
     state = environment.state
     bucket = StateBucket(

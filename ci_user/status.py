@@ -35,7 +35,7 @@ def status(run: Run) -> StatusReport:
             for group in live.groups:
                 attached = client.list_attached_group_policies(GroupName=group)["AttachedPolicies"]
                 policies += [policy["PolicyArn"] for policy in attached]
-    keys = user.keys() if live is not None else ()
+    keys = user.access_keys() if live is not None else ()
     journal = seen.journal if seen else None
     return StatusReport(
         environment=environment.name,

@@ -36,6 +36,7 @@ def render(
     attached_arns: Sequence[str],
     boundary: str,
     role_boundary: str,
+    inline_policy_names: Sequence[str] = (),
 ) -> Tfvars:
     """Return the variables for an environment.
 
@@ -45,6 +46,7 @@ def render(
         attached_arns: The existing managed policies to attach.
         boundary: The CI user's permissions boundary, as canonical JSON.
         role_boundary: The boundary for roles that the pipeline makes, as canonical JSON.
+        inline_policy_names: Inline policies of the user that stay: the deny of a revocation.
     """
     return Tfvars(
         {
@@ -56,6 +58,7 @@ def render(
             "attached_arns": list(attached_arns),
             "boundary": boundary,
             "role_boundary": role_boundary,
+            "inline_policy_names": list(inline_policy_names),
             "tags": dict(environment.tags),
         }
     )

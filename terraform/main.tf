@@ -32,4 +32,6 @@ module "ci_user" {
   boundary      = var.boundary
   role_boundary = var.role_boundary
   tags          = var.tags
+
+  inline_policy_names = var.inline_policy_names
 }

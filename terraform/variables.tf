@@ -173,3 +173,15 @@ variable "tags" {
     error_message = "A tag's value has at most 256 letters, digits, spaces and _.:/=+-@."
   }
 }
+
+variable "inline_policy_names" {
+  description = "Inline policies of the user that stay: ci-user-revocation, the deny of `invoke revoke`, while it is live. Terraform neither makes nor removes it."
+  type        = list(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = length(var.inline_policy_names) <= 1 && alltrue([for name in var.inline_policy_names : name == "ci-user-revocation"])
+    error_message = "No inline policy stays but the deny of a revocation."
+  }
+}

@@ -53,7 +53,7 @@ class Proxy:
     """Records what passes; ``before`` may answer instead of the server, ``after`` may replace its answer.
 
     ``observe`` is told each answer of the server, status and body, also one that ``after`` then replaces; ``clear``
-    leaves it in place.
+    leaves it in place. ``passed`` is told that an answer has left.
     """
 
     def __init__(self, upstream: str) -> None:
@@ -67,6 +67,7 @@ class Proxy:
         self.before: Interfere = lambda _: None
         self.after: Interfere = lambda _: None
         self.observe: Observe = lambda _request, _status, _body: None
+        self.passed: Callable[[Request], None] = lambda _: None
         handler = type("Handler", (_Handler,), {"proxy": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True
@@ -81,6 +82,7 @@ class Proxy:
         """Forget what was recorded, and interfere no more."""
         self.requests.clear()
         self.before = self.after = lambda _: None
+        self.passed = lambda _: None
 
     @contextmanager
     def running(self) -> Iterator[Proxy]:
@@ -130,6 +132,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(payload)
+        self.proxy.passed(request)
 
     def _body(self) -> bytes:
         if "chunked" in self.headers.get("Transfer-Encoding", "").lower():

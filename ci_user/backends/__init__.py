@@ -22,6 +22,7 @@ __all__ = [
     "names",
     "open_backend",
     "settings_model",
+    "settings_of",
 ]
 
 _MODULES = {
@@ -60,6 +61,17 @@ def settings_model(name: str) -> type[BackendSettings]:
         raise UnknownBackendError(name)
     model: type[BackendSettings] = import_module(_MODULES[name]).Settings
     return model
+
+
+def settings_of(target: str, environment: EnvironmentNames) -> BackendSettings | None:
+    """Return the settings by which a place of the journal can be opened again; None when nothing here knows how.
+
+    Args:
+        target: The place, as its settings' ``target`` wrote it.
+        environment: The environment that it was written for.
+    """
+    name = target.partition(":")[0]
+    return settings_model(name).from_target(target, environment) if name in _MODULES else None
 
 
 def open_backend(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from ci_user.backends.protocol import OWNER_TAG, BackendSettings, EnvironmentNames
 from ci_user.backends.refusals import KEY_ID
@@ -40,6 +40,20 @@ class AwsBackendSettings(BackendSettings):
     kms_key: KmsKeyArn | None = Field(
         default=None, description="ARN of the KMS key that encrypts it; AWS's own key if not given."
     )
+
+    @classmethod
+    def from_target(cls, target: str, environment: EnvironmentNames) -> Self | None:
+        """Return the settings that ``BACKEND:ACCOUNT:REGION:NAME`` stands for, None for anything else."""
+        backend, _, rest = target.partition(":")
+        account, _, rest = rest.partition(":")
+        region, _, name = rest.partition(":")
+        try:
+            found = cls.model_validate(
+                {"backend": backend, "account_id": account, "region": region, "name": name},
+            )
+        except ValidationError:
+            return None
+        return found if found.target(environment) == target else None
 
     def place(self, environment: EnvironmentNames) -> tuple[str, str]:
         """Return the account and the region of the secret."""

@@ -11,9 +11,9 @@ import secrets
 import stat
 from contextlib import contextmanager
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, ClassVar, Final, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from ci_user.backends.protocol import BackendSettings, EnvironmentNames, Held, OpenContext
 from ci_user.backends.refusals import KEY_ID, check_key_id, not_supported
@@ -41,6 +41,15 @@ class Settings(BackendSettings):
     path: RepositoryPath = Field(
         description="Path of the file, relative to the repository's root; keep it out of version control."
     )
+
+    @classmethod
+    def from_target(cls, target: str, environment: EnvironmentNames) -> Self | None:
+        """Return the settings that ``dotenv:PATH`` stands for, None for anything else."""
+        try:
+            found = cls.model_validate({"backend": NAME, "path": target.removeprefix(f"{NAME}:")})
+        except ValidationError:
+            return None
+        return found if found.target(environment) == target else None
 
     def target(self, environment: EnvironmentNames) -> str:
         """Return ``dotenv:PATH``, the path without redundant parts."""

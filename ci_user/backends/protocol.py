@@ -8,7 +8,7 @@ others only take delivery of a key that is safe already: ``deliver``.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -90,6 +90,20 @@ class BackendSettings(BaseModel):
     def target(self, environment: EnvironmentNames) -> str:
         """Return where the key goes, in one line without secrets; equal for settings that share a place."""
         raise NotImplementedError
+
+    @classmethod
+    def from_target(cls, target: str, environment: EnvironmentNames) -> Self | None:
+        """Return settings by which a place can be opened again that the environment file no longer names.
+
+        Args:
+            target: What ``target`` wrote into the journal.
+            environment: The environment that it was written for.
+
+        Returns:
+            Settings whose ``target`` is the same; None for anything else. What the line does not tell has its default.
+        """
+        del target, environment
+        return None
 
     def guarded_arns(self, environment: EnvironmentNames) -> tuple[str, ...]:
         """Return the ARNs (with wildcards) that hold the key and that the CI user must not touch."""

@@ -6,6 +6,7 @@ from typing import Final
 
 from ci_user.checks.protocol import CheckContext
 from ci_user.plan_model import Plan, Resource
+from ci_user.revocation import POLICY_NAME
 
 _REFUSED: Final = {
     "aws_iam_user_policy": "it is an inline policy on a user",
@@ -37,14 +38,17 @@ class ThroughGroupOnly:
     fix = "attach managed policies to the user's own group, and nothing to the user"
 
     def evaluate(self, resource: Resource, plan: Plan, context: CheckContext) -> str | None:  # noqa: ARG002
-        """Refuse what goes around the group; the exclusive lists must be known and empty."""
+        """Refuse what goes around the group; the exclusive lists must be known and empty, but for a revocation's deny."""
         if resource.mode == "data":
             return None
         if resource.type in _REFUSED:
             return _REFUSED[resource.type]
         if resource.type in _MUST_BE_EMPTY:
             attribute = _MUST_BE_EMPTY[resource.type]
-            return None if resource.values.get(attribute) == [] else f"{attribute} is not empty"
+            names = resource.values.get(attribute)
+            if resource.type == "aws_iam_user_policies_exclusive" and names == [POLICY_NAME]:
+                return None  # the deny of a revocation, which Terraform leaves alone
+            return None if names == [] else f"{attribute} is not empty"
         if resource.type == "aws_iam_user_group_membership":
             alone = resource.values.get("groups") == [context.group_name]
             return None if alone else f"the groups are not just {context.group_name}"

@@ -52,6 +52,11 @@ class Console:
         self._status: Any = None
 
     @property
+    def verbose(self) -> bool:
+        """Return whether ``detail`` lines are shown."""
+        return self._verbose
+
+    @property
     def ask(self) -> Callable[[str], str] | None:
         """Return how to ask a person, or None when nobody sits there."""
         return self._ask if sys.stdin.isatty() and self._out.isatty() else None

@@ -118,6 +118,7 @@ class DeployReport:
     key_made: bool
     delivered: tuple[str, ...]
     acts: tuple[str, ...]
+    notes: tuple[str, ...]
     verdict: Verdict
     seconds: Mapping[str, float]
 
@@ -130,11 +131,13 @@ class DeployReport:
         """Return the report for a person."""
         if not self.changed:
             scan = f"{self.verdict.passed} checks passed, {len(self.verdict.accepted)} findings accepted"
-            return [f"{self.environment}: nothing to do ({self.key_id} is in place; {scan})"]
+            quiet = f"{self.environment}: nothing to do ({self.key_id} is in place; {scan})"
+            return [quiet, *(f"  ! {note}" for note in self.notes)]
         lines = [f"{self.environment}: deployed in {self.seconds['total']:.1f} s"]
         lines.append(f"  user  {self.user_arn}")
         lines.append(f"  key   {self.key_id}{' (new)' if self.key_made else ''}")
         lines += [f"  in    {target}" for target in self.delivered]
+        lines += [f"  ! {note}" for note in self.notes]
         return lines
 
     def document(self) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.loaders import Loader, create_loader
 
+from ci_user import rotation
 from ci_user.backends import Held, open_backend, settings_model
 from ci_user.environment import Verification
 from ci_user.errors import AwsError, BackendError, CiUserError, KeyStateError
@@ -145,7 +146,7 @@ class World:
                     pause=no_pause,
                 )
                 keeper.preflight()
-                return keeper.keep()
+                return keeper.reach(rotation.Keep())
         finally:
             self.mints.append([request for request in self.proxy.requests[seen:] if request.action == MINT])
 

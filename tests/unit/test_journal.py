@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ci_user.errors import KeyStateError
-from ci_user.journal import Intent, Journal, KeyRecord
+from ci_user.journal import SCHEMA, Intent, Journal, KeyRecord
 
 NOW = dt.datetime(2026, 11, 24, 4, 0, 0, 250, tzinfo=dt.UTC)
 KEY = "AKIAIOSFODNN7EXAMPLE"
@@ -113,7 +113,7 @@ def test_an_unknown_state_is_refused() -> None:
 
 
 def test_a_newer_schema_is_named_as_such() -> None:
-    document = {**Journal().to_document(), "schema": 2, "more": True}
+    document = {**Journal().to_document(), "schema": SCHEMA + 1, "more": True}
     with pytest.raises(KeyStateError, match="written by a newer version"):
         Journal.from_document(document)
 

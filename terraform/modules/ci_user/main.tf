@@ -75,9 +75,10 @@ resource "aws_iam_group_policies_exclusive" "this" {
   policy_names = []
 }
 
+# What is not named here is removed; the deny of a revocation must outlive an apply.
 resource "aws_iam_user_policies_exclusive" "this" {
   user_name    = aws_iam_user.this.name
-  policy_names = []
+  policy_names = var.inline_policy_names
 }
 
 # AWS attaches AWSCompromisedKeyQuarantine* here when a key leaks. ci_user refuses a plan that would detach it.

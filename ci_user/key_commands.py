@@ -1,0 +1,111 @@
+"""The commands on keys behind the tasks: rotate, revoke, reactivate, redeliver."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ci_user import commands
+from ci_user.commands import duration, named
+from ci_user.errors import UsageError
+
+if TYPE_CHECKING:
+    from ci_user.reports.console import Console
+    from ci_user.reports.model import Report
+
+
+def rotate(
+    console: Console,
+    *,
+    env: str,
+    every: bool,
+    force: bool,
+    now: bool,
+    yes: bool,
+    confirm: str,
+    lock_timeout: str,
+) -> Report:
+    """`invoke rotate`."""
+    from ci_user import environment_files, fleet, key_runs
+    from ci_user.confirmation import Consent
+    from ci_user.run import Loaded, load_environment
+
+    wait = duration("--lock-timeout", lock_timeout)
+    if not every:
+        return key_runs.rotate(
+            load_environment(named(env), commands.ROOT),
+            console,
+            force=force,
+            now=now,
+            consent=Consent(yes=yes, name=confirm or None, ask=console.ask),
+            lock_timeout=wait,
+        )
+    if env or now or confirm:
+        flag = "--env" if env else "--now" if now else "--confirm"
+        raise UsageError(
+            f"{flag} and --all do not go together",
+            where=flag,
+            expected="--env NAME for one environment, --all for every one that is no sandbox",
+        )
+    environments = environment_files.load_all(commands.ROOT)
+    nobody = Consent(yes=False, name=None, ask=None)
+
+    def work(name: str, buffer: Console) -> Report:
+        loaded = Loaded(commands.ROOT, environments[name], environments)
+        return key_runs.rotate(loaded, buffer, force=force, now=False, consent=nobody, lock_timeout=wait)
+
+    return fleet.each([name for name, one in environments.items() if not one.sandbox], work, console)
+
+
+def revoke(
+    console: Console,
+    *,
+    env: str,
+    all_keys: bool,
+    delete_key: list[str],
+    no_replacement: bool,
+    yes: bool,
+    confirm: str,
+    lock_timeout: str,
+) -> Report:
+    """`invoke revoke`."""
+    from ci_user import leak
+    from ci_user.confirmation import Consent
+    from ci_user.run import load_environment
+
+    return leak.revoke(
+        load_environment(named(env), commands.ROOT),
+        console,
+        order=leak.Order(all_keys=all_keys, delete_keys=tuple(delete_key), replacement=not no_replacement),
+        consent=Consent(yes=yes, name=confirm or None, ask=console.ask),
+        lock_timeout=duration("--lock-timeout", lock_timeout),
+    )
+
+
+def reactivate(console: Console, *, env: str, key: str, yes: bool, confirm: str, lock_timeout: str) -> Report:
+    """`invoke reactivate`."""
+    from ci_user import key_runs
+    from ci_user.confirmation import Consent
+    from ci_user.run import load_environment
+
+    return key_runs.reactivate(
+        load_environment(named(env), commands.ROOT),
+        console,
+        key_id=key,
+        consent=Consent(yes=yes, name=confirm or None, ask=console.ask),
+        lock_timeout=duration("--lock-timeout", lock_timeout),
+    )
+
+
+def redeliver(console: Console, *, env: str, to: list[str], yes: bool, confirm: str, lock_timeout: str) -> Report:
+    """`invoke redeliver`."""
+    from ci_user import key_runs
+    from ci_user.confirmation import Consent
+    from ci_user.run import load_environment
+
+    return key_runs.redeliver(
+        load_environment(named(env), commands.ROOT),
+        console,
+        to=to,
+        consent=Consent(yes=yes, name=confirm or None, ask=console.ask),
+        lock_timeout=duration("--lock-timeout", lock_timeout),
+    )

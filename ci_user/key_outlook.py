@@ -1,0 +1,123 @@
+"""What will happen to the keys, and what keeps an old one from going, in words for people."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+
+from ci_user.durations import format_duration
+from ci_user.iam_user import KEYS_PER_USER
+from ci_user.journal import KeyRecord
+from ci_user.key_actions import (
+    DeleteOrphan,
+    Deliver,
+    DiscardStaged,
+    Done,
+    DropIntent,
+    Forget,
+    ForgetTarget,
+    LiftDeny,
+    Mint,
+    Promote,
+    RecordIntent,
+    RemoveDelivered,
+    Settle,
+    Stage,
+    Stop,
+    Verify,
+    Wait,
+)
+from ci_user.rotation import Observation, decide, delivered_key, in_use, is_due, older_keys
+
+
+@dataclass(frozen=True)
+class OldKey:
+    """An older key that stays for now.
+
+    Args:
+        id: The key.
+        why: What it waits for, in words.
+        overdue: It is still in use although it should have gone: a finding.
+    """
+
+    id: str
+    why: str
+    overdue: bool
+
+
+def foretell(seen: Observation) -> str | None:
+    """Return, for the person who confirms a deploy, what will happen to the keys; None when nothing will."""
+    action = decide(seen)
+    others = ", ".join(seen.targets)
+    match action:
+        case Done() | Stop():
+            return None
+        case RecordIntent(reason="first") | Forget():
+            return f"an access key is made, verified and delivered to {others}"
+        case RecordIntent(reason="rotate"):
+            return f"the rotation that was interrupted goes on: a new access key is made, verified and delivered to {others}"
+        case RecordIntent():
+            return f"no backend holds the key any more: a new one is made, verified and delivered to {others}"
+        case Mint() | DropIntent() | Wait() | DeleteOrphan():
+            return (
+                f"what an interrupted run left is cleaned up; an access key is made, verified and delivered to {others}"
+            )
+        case Deliver(key_id=key_id):
+            missing = [t for t in seen.targets if key_id != seen.held[t].current]
+            return f"the access key {key_id} is delivered to {', '.join(missing) or action.target}"
+        case Stage(key_id) | Verify(key_id) | Promote(key_id) | Settle(key_id):
+            return f"the access key {key_id}, made by an interrupted run, is verified and delivered to {others}"
+        case DiscardStaged(key_id):
+            return f"a pending copy of {key_id}, which is no longer a key of this user, is dropped from {seen.stage}"
+        case RemoveDelivered(target) | ForgetTarget(target):
+            return f"what was delivered to {target} is removed, which the environment file no longer names"
+        case LiftDeny():
+            return "the deny of the last revocation is taken off: no session can be as old as its cut-off"
+        case _:
+            return "the keys are brought in order"
+
+
+def old_keys(seen: Observation) -> tuple[OldKey, ...]:
+    """Return the older keys that a rotation leaves in place for now, with the reasons."""
+    return tuple(_old_key(seen, record) for record in older_keys(seen))
+
+
+def held_up(seen: Observation) -> str | None:
+    """Return why a key that is due is not renewed now, or None."""
+    delivered = delivered_key(seen)
+    if delivered is None or not is_due(seen, delivered) or seen.renewed:
+        return None
+    if len(seen.keys) < KEYS_PER_USER:
+        return None
+    waiting = ", ".join(old.id for old in old_keys(seen))
+    return f"{delivered.id} is due, and IAM has no room for a third key until {waiting or 'one of them'} has gone"
+
+
+def deny_notes(seen: Observation) -> tuple[str, ...]:
+    """Return what to say while a revocation's deny is on the user."""
+    if seen.deny == "sessions":
+        return (f"the deny of the revocation of {', '.join(seen.denied)} is still on the user",)
+    return ()
+
+
+def _old_key(seen: Observation, record: KeyRecord) -> OldKey:
+    schedule = seen.schedule
+    if record.state == "inactive":
+        until = record.times["inactive"] + schedule.soak
+        return OldKey(record.id, f"inactive; deleted from {_time(until)} on", overdue=False)
+    since = record.times["grace"]
+    used = seen.uses.get(record.id)
+    if used is not None and used.at is not None and in_use(seen, record):
+        overdue = seen.now - since >= schedule.expire_after
+        last = f"last used {_time(used.at)} in {used.service}, {used.region}"
+        late = (
+            f"STILL IN USE {format_duration(schedule.expire_after)} and more after its successor was delivered: "
+            if overdue
+            else "still in use: "
+        )
+        return OldKey(record.id, late + last, overdue=overdue)
+    return OldKey(record.id, f"in its grace until {_time(since + schedule.grace)}", overdue=False)
+
+
+def _time(when: dt.datetime) -> str:
+    return when.isoformat(timespec="seconds")

@@ -1,0 +1,229 @@
+"""The runs on keys alone: rotate, redeliver, reactivate. None of them needs Terraform or a policy."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from ci_user import rotation
+from ci_user.errors import KeyStateError, UsageError
+from ci_user.iam_user import IamUser
+from ci_user.key_actions import Done
+from ci_user.key_outlook import deny_notes, held_up, old_keys
+from ci_user.key_work import deployed_user, holding_keeper, ready_bucket
+from ci_user.reports.keys import DeliveryReport, RotateReport
+from ci_user.run import Loaded, Run, opened
+from ci_user.text import plain
+
+if TYPE_CHECKING:
+    from ci_user.confirmation import Consent
+    from ci_user.iam_user import LiveUser
+    from ci_user.keeper import Kept, KeyKeeper
+    from ci_user.reports.console import Console
+    from ci_user.rotation import Observation
+
+
+def rotate(
+    loaded: Loaded,
+    console: Console,
+    *,
+    force: bool,
+    now: bool,
+    consent: Consent,
+    lock_timeout: timedelta,
+) -> RotateReport:
+    """Renew the key when it is due, and move the old ones on.
+
+    Args:
+        loaded: The environment.
+        console: Where progress and questions go.
+        force: Renew it whatever its age.
+        now: Finish without grace and soak; asks first, because what still holds the old key fails.
+        consent: What the command line agreed to, and how to ask.
+        lock_timeout: How long to wait for somebody else's lease.
+
+    Raises:
+        LockHeldError: Somebody else works on the environment (exit code 4).
+        KeyStateError: Only a person can judge what is there.
+        CiUserError: Anything else that stops it; the next run goes on from there.
+    """
+    started = time.monotonic()
+    goal = rotation.Rotate(force=force, now=now)
+    if now:
+        consent.check_early(loaded.environment, "rotate --now")
+    with opened(loaded, console) as run:
+        live = IamUser(run.accesses.target, run.environment.user_name).describe()
+        if live is None:
+            return RotateReport(environment=run.environment.name, deployed=False)
+        ready_bucket(run)
+        with run.lease("rotate", lock_timeout) as lease:
+            keeper = holding_keeper(run, lease, "rotate")
+            seen = keeper.observe(goal)
+            keeper.refuse_what_needs_a_person(seen, goal)
+            if isinstance(rotation.decide(seen, goal), Done):
+                return _rotated(run, live, _nothing(seen), started)
+            if now:
+                _say_what_breaks(run, keeper, seen)
+                consent.require(run.environment, "rotate --now")
+                lease.check()
+            keeper.preflight()
+            return _rotated(run, live, keeper.reach(goal), started)
+
+
+def redeliver(
+    loaded: Loaded,
+    console: Console,
+    *,
+    to: Sequence[str],
+    consent: Consent,
+    lock_timeout: timedelta,
+) -> DeliveryReport:
+    """Deliver the current key once more, from where it can be read back, without making one.
+
+    Args:
+        loaded: The environment.
+        console: Where progress and questions go.
+        to: Backends, by name or as a whole target; none means those that do not hold the key.
+        consent: What the command line agreed to; asked for where a key was never delivered to.
+        lock_timeout: How long to wait for somebody else's lease.
+
+    Raises:
+        UsageError: ``to`` names no place of the environment.
+        KeyStateError: There is no key that could be delivered.
+        CiUserError: Anything else that stops it.
+    """
+    with opened(loaded, console) as run:
+        deployed_user(run)
+        ready_bucket(run)
+        with run.lease("redeliver", lock_timeout) as lease:
+            keeper = holding_keeper(run, lease, "redeliver")
+            seen = keeper.observe(rotation.Redeliver(()))
+            targets = _chosen(seen, to)
+            goal = rotation.Redeliver(targets)
+            keeper.refuse_what_needs_a_person(seen, goal)
+            new = [target for target in targets if target not in seen.journal.targets]
+            if new:
+                console.line(f"  no key was ever delivered to {', '.join(new)}")
+                consent.require(run.environment, "redeliver")
+                lease.check()
+            keeper.preflight()
+            kept = keeper.reach(goal)
+            assert kept.key_id is not None  # noqa: S101 - without a key it had stopped
+            what = f"{kept.key_id} was delivered to {', '.join(targets)}" if targets else "every place holds the key"
+            return DeliveryReport(run.environment.name, kept.key_id, what, kept.acts, keeper.former_notes())
+
+
+def reactivate(
+    loaded: Loaded, console: Console, *, key_id: str, consent: Consent, lock_timeout: timedelta
+) -> DeliveryReport:
+    """Make an old key active again whose deactivation broke something. A revoked key never comes back.
+
+    Args:
+        loaded: The environment.
+        console: Where progress and questions go.
+        key_id: Which key; empty for the one that was deactivated last.
+        consent: What the command line agreed to, and how to ask.
+        lock_timeout: How long to wait for somebody else's lease.
+
+    Raises:
+        KeyStateError: There is no such key, it was not made here, or it was revoked.
+        CiUserError: Anything else that stops it.
+    """
+    consent.check_early(loaded.environment, "reactivate")
+    with opened(loaded, console) as run:
+        deployed_user(run)
+        ready_bucket(run)
+        with run.lease("reactivate", lock_timeout) as lease:
+            keeper = holding_keeper(run, lease, "reactivate")
+            seen = keeper.observe()
+            chosen = _reactivable(seen, key_id, run.environment.name)
+            consent.require(run.environment, "reactivate")
+            lease.check()
+            keeper.reactivate(chosen)
+            name = run.environment.name
+            return DeliveryReport(
+                name,
+                chosen,
+                f"{chosen} is active again",
+                (),
+                (f"its grace begins anew: find out who still uses it, with `invoke status --env {name}`",),
+            )
+
+
+def _chosen(seen: Observation, to: Sequence[str]) -> tuple[str, ...]:
+    delivered = rotation.delivered_key(seen)
+    if not to:
+        key_id = delivered.id if delivered else None
+        return tuple(target for target in seen.targets if seen.held[target].current != key_id)
+    unknown = [one for one in to if not any(one in (target, target.split(":")[0]) for target in seen.targets)]
+    if unknown:
+        raise UsageError(
+            f"the environment delivers to no {plain(unknown[0], 200)}",
+            where="--to",
+            expected=f"the name of a backend or one of: {', '.join(seen.targets)}",
+            do="add it to `secrets` in the environment file first",
+        )
+    return tuple(target for target in seen.targets if target in to or target.split(":")[0] in to)
+
+
+def _reactivable(seen: Observation, key_id: str, environment: str) -> str:
+    if seen.deny == "everything":
+        raise KeyStateError(
+            "a revocation was begun and is not finished", do="run `invoke revoke` again", runbook="revocation"
+        )
+    inactive = {key.id for key in seen.keys if not key.active}
+    ours = [record for record in seen.journal.keys.values() if record.id in inactive]
+    if key_id in seen.revoked or (not key_id and ours and all(record.id in seen.revoked for record in ours)):
+        raise KeyStateError(
+            f"{plain(key_id or ours[0].id)} was revoked because it leaked, and never becomes active again",
+            do=f"`invoke deploy --env {environment}` delivers another key",
+            runbook="revocation",
+        )
+    usable = [record for record in ours if record.id not in seen.revoked and key_id in ("", record.id)]
+    if not usable:
+        raise KeyStateError(
+            f"there is no inactive key {plain(key_id)} that was made here" if key_id else "no key of ours is inactive",
+            expected="a key that a rotation deactivated and did not delete yet",
+            do=f"`invoke status --env {environment}` lists the keys",
+            runbook="no-key",
+        )
+    return max(usable, key=lambda r: (r.times.get("inactive", r.times.get("minted", seen.now)), r.id)).id
+
+
+def _say_what_breaks(run: Run, keeper: KeyKeeper, seen: Observation) -> None:
+    current = rotation.delivered_key(seen)
+    older = rotation.older_keys(seen)
+    going = older or ((current,) if current else ())
+    run.console.line("  without grace and soak: whatever still holds one of these keys fails at its next call to AWS:")
+    for record in going:
+        used = keeper.last_use(record.id)
+        last = f"last used {used.at.isoformat()} in {used.service}, {used.region}" if used.at else "never used"
+        run.console.line(f"    {record.id}, {record.state}, {last}")
+    run.console.line("  that is every pipeline run that was queued or began before the new key was delivered")
+
+
+def _nothing(seen: Observation) -> Kept:
+    from ci_user.keeper import Kept
+
+    delivered = rotation.delivered_key(seen)
+    return Kept(key_id=delivered.id if delivered else None, made=False, changed=False, acts=(), waited=0.0, seen=seen)
+
+
+def _rotated(run: Run, live: LiveUser, kept: Kept, started: float) -> RotateReport:
+    seen = kept.seen
+    assert seen is not None  # noqa: S101 - each way here has looked
+    blocked = held_up(seen)
+    return RotateReport(
+        environment=run.environment.name,
+        deployed=True,
+        key_id=kept.key_id,
+        made=kept.made,
+        acts=kept.acts,
+        delivered=seen.targets,
+        old_keys=old_keys(seen),
+        notes=(*((blocked,) if blocked else ()), *deny_notes(seen)),
+        quarantined_by=live.quarantined_by,
+        seconds={"total": time.monotonic() - started, "verification": kept.waited},
+    )

@@ -1,0 +1,140 @@
+"""What lets somebody in as the CI user, or lends it more, besides access keys. Reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+from ci_user.credentials import calling
+from ci_user.errors import AwsError
+from ci_user.findings import Finding
+from ci_user.live_prefix import LIVE_UNKNOWN
+from ci_user.revocation import POLICY_NAME
+from ci_user.revocation import live as live_revocation
+from ci_user.text import plain
+
+if TYPE_CHECKING:
+    from ci_user.credentials import AwsAccess
+    from ci_user.environment import Environment
+    from ci_user.iam_user import LiveUser
+
+WAY_IN: Final = "CIUSER_LIVE_5"
+"""A way to sign in as the CI user, or more rights, that no deploy of this tool made."""
+
+_Look = Callable[[Any, str], Iterator[tuple[str, str]]]
+
+
+def ways_in(access: AwsAccess, environment: Environment, live: LiveUser) -> tuple[Finding, ...]:
+    """Return a finding for each way in besides access keys, and for each right that hangs on the user itself.
+
+    A look that AWS refuses is a finding of its own.
+
+    Args:
+        access: The way into the account.
+        environment: The environment.
+        live: What is true of its user.
+    """
+    user, iam = environment.user_name, access.client("iam")
+    found = [*_hanging(access, environment, live)]
+    for things, needed, fix, look in _LOOKS:
+        try:
+            with calling(f"looking for {things} of {user}"):
+                found += [
+                    Finding(
+                        check=WAY_IN,
+                        name=f"The CI user has no {things}",
+                        resource=f'live.user["{user}"]',
+                        message=f"it has a {kind}: {plain(told)}",
+                        fix=fix,
+                    )
+                    for kind, told in look(iam, user)
+                ]
+        except AwsError as error:
+            found.append(
+                Finding(
+                    check=LIVE_UNKNOWN,
+                    name=f"What {things} the CI user has is known",
+                    resource=f'live.user["{user}"]',
+                    message=error.what,
+                    fix=f"let the deployer call {needed}",
+                )
+            )
+    return tuple(found)
+
+
+def _hanging(access: AwsAccess, environment: Environment, live: LiveUser) -> Iterator[Finding]:
+    def finding(name: str, message: str, fix: str) -> Finding:
+        return Finding(
+            check=WAY_IN, name=name, resource=f'live.user["{environment.user_name}"]', message=message, fix=fix
+        )
+
+    if live.boundary_arn != environment.boundary_arn:
+        yield finding(
+            "The CI user has its boundary",
+            f"its boundary is {plain(live.boundary_arn or 'none')}",
+            f"`invoke deploy --env {environment.name}` puts {environment.boundary_arn} back",
+        )
+    for group in live.groups:
+        if group != environment.group_name:
+            yield finding(
+                "The CI user is in its own group only",
+                f"it is in the group {plain(group)}",
+                "take it out of that group",
+            )
+    for arn in live.attached:
+        if arn not in live.quarantined_by:
+            yield finding(
+                "No policy is attached to the CI user itself",
+                f"{plain(arn)} is attached to it",
+                f"`invoke deploy --env {environment.name}` detaches it",
+            )
+    for name in live.inline:
+        if name != POLICY_NAME or live_revocation(access, environment.user_name) is None:
+            yield finding(
+                "The CI user has no inline policy",
+                f"it has the inline policy {plain(name)}",
+                f"`invoke deploy --env {environment.name}` removes it",
+            )
+
+
+def _login_profile(iam: Any, user: str) -> Iterator[tuple[str, str]]:
+    try:
+        profile = iam.get_login_profile(UserName=user)["LoginProfile"]
+    except iam.exceptions.NoSuchEntityException:
+        return
+    yield "console password", f"made {profile['CreateDate'].isoformat()}"
+
+
+def _ssh_keys(iam: Any, user: str) -> Iterator[tuple[str, str]]:
+    for page in iam.get_paginator("list_ssh_public_keys").paginate(UserName=user):
+        for one in page["SSHPublicKeys"]:
+            yield "SSH key", f"{one['SSHPublicKeyId']}, {one['Status']}, uploaded {one['UploadDate'].isoformat()}"
+
+
+def _service_credentials(iam: Any, user: str) -> Iterator[tuple[str, str]]:
+    for one in iam.list_service_specific_credentials(UserName=user).get("ServiceSpecificCredentials", []):
+        yield (
+            "service-specific credential",
+            f"{one['ServiceSpecificCredentialId']} for {one['ServiceName']}, {one['Status']}",
+        )
+
+
+def _certificates(iam: Any, user: str) -> Iterator[tuple[str, str]]:
+    for page in iam.get_paginator("list_signing_certificates").paginate(UserName=user):
+        for one in page["Certificates"]:
+            yield "signing certificate", f"{one['CertificateId']}, {one['Status']}"
+
+
+def _mfa_devices(iam: Any, user: str) -> Iterator[tuple[str, str]]:
+    for page in iam.get_paginator("list_mfa_devices").paginate(UserName=user):
+        for one in page["MFADevices"]:
+            yield "MFA device", f"{one['SerialNumber']}, enabled {one['EnableDate'].isoformat()}"
+
+
+_LOOKS: Final[tuple[tuple[str, str, str, _Look], ...]] = (
+    ("console password", "iam:GetLoginProfile", "delete its login profile", _login_profile),
+    ("SSH keys", "iam:ListSSHPublicKeys", "delete them", _ssh_keys),
+    ("service credentials", "iam:ListServiceSpecificCredentials", "delete them", _service_credentials),
+    ("signing certificates", "iam:ListSigningCertificates", "delete them", _certificates),
+    ("MFA devices", "iam:ListMFADevices", "deactivate and delete them", _mfa_devices),
+)

@@ -1,0 +1,215 @@
+"""What the tests need that kill a run at each of its requests: a world of one environment, and the three moments of a request."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import yaml
+
+from ci_user.lease import peek
+from ci_user.secret import Secret
+from ci_user.state_bucket import StateBucket
+from tests.proxy import Answer, Proxy, Request
+from tests.zygote import Ended, Zygote
+
+if TYPE_CHECKING:
+    from tests.conftest import EmbeddedAws
+
+Moment = Literal["before it is sent on", "after it took effect", "after it was answered"]
+MOMENTS: tuple[Moment, ...] = ("before it is sent on", "after it took effect", "after it was answered")
+
+_EMPTY = "<{0}Response><{0}Result><IsTruncated>false</IsTruncated><{1}/></{0}Result></{0}Response>"
+# What the embedded AWS does not know: the user has none of these.
+UNKNOWN = {
+    "ListSSHPublicKeys": "SSHPublicKeys",
+    "ListServiceSpecificCredentials": "ServiceSpecificCredentials",
+    "ListSigningCertificates": "Certificates",
+}
+
+
+@dataclass
+class Killer:
+    """Kills the child at its n-th request, at one moment of it; without ``n`` it only answers what the embedded AWS cannot."""
+
+    zygote: Zygote
+    n: int | None = None
+    moment: Moment = MOMENTS[0]
+    count: int = 0
+    hit: Request | None = None
+
+    def before(self, request: Request) -> Answer | None:
+        if self.hit is not None:
+            # What a killed process had sent a moment before its end does not arrive.
+            return Answer(drop=True)
+        if self.count == self.n:
+            self.hit = request
+        self.count += 1
+        if request is self.hit and self.moment == MOMENTS[0]:
+            self.zygote.kill()
+            return Answer(drop=True)
+        if request.action in UNKNOWN:
+            body = _EMPTY.format(request.action, UNKNOWN[request.action])
+            return Answer(200, body.encode(), headers=(("Content-Type", "text/xml"),))
+        return None
+
+    def after(self, request: Request) -> Answer | None:
+        if request is self.hit and self.moment == MOMENTS[1]:
+            self.zygote.kill()
+            return Answer(drop=True)
+        return None
+
+    def passed(self, request: Request) -> None:
+        if request is self.hit and self.moment == MOMENTS[2]:
+            self.zygote.kill()
+
+    def __str__(self) -> str:
+        return f"killed at request {self.n}, {self.hit.action if self.hit else 'never sent'}, {self.moment}"
+
+
+@dataclass
+class World:
+    """One environment with a user, a secret, a dotenv file and a lease, and the commands on it, each a process of its own."""
+
+    aws: EmbeddedAws
+    proxy: Proxy
+    zygote: Zygote
+    directory: Path
+    bucket: str
+    application: str = ""
+    requests: list[Request] = field(default_factory=list)
+
+    def fresh(self, **changes: Any) -> World:
+        """Begin anew with another application: a user without keys, and nothing delivered."""
+        self.application = f"k{uuid.uuid4().hex[:12]}"
+        self.write(**changes)
+        self.aws.client("iam").create_user(UserName=self.user)
+        return self
+
+    def write(self, **changes: Any) -> None:
+        """Write the environment's file."""
+        content = {
+            "version": 1,
+            "application": self.application,
+            "account_id": self.aws.account_id,
+            "region": self.aws.region,
+            "endpoint_url": self.proxy.url,
+            "policies": ["sample"],
+            "state": {"bucket": self.bucket},
+            "secrets": [
+                {"backend": "aws-secrets-manager", "name": self.secret},
+                {"backend": "dotenv", "path": f".cache/{self.application}.env"},
+            ],
+            "verification": {"successes": 1, "interval": "1ms", "deadline": "5s", "lag": "0s"},
+            "rotation": {"grace": "0s", "soak": "0s", "expire_after": "0s"},
+            **changes,
+        }
+        path = self.directory / "environments" / "testing.yaml"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(yaml.safe_dump(content, sort_keys=False))
+
+    @property
+    def user(self) -> str:
+        return f"{self.application}-testing.ci"
+
+    @property
+    def secret(self) -> str:
+        return f"ci-user/{self.application}/testing"
+
+    @property
+    def dotenv(self) -> Path:
+        return self.directory / ".cache" / f"{self.application}.env"
+
+    def run(self, name: str, flags: Mapping[str, Any] | None = None, killer: Killer | None = None) -> Ended:
+        """Run a command in a process of its own."""
+        self.proxy.clear()
+        killer = killer or Killer(self.zygote)
+        self.proxy.before, self.proxy.after, self.proxy.passed = killer.before, killer.after, killer.passed
+        ended = self.zygote.run(name, env="testing", **(flags or {}))
+        self.requests = list(self.proxy.requests)
+        return ended
+
+    def listed(self) -> list[Any]:
+        listed: list[Any] = self.aws.client("iam").list_access_keys(UserName=self.user)["AccessKeyMetadata"]
+        return listed
+
+    def held(self) -> dict[str, str] | None:
+        """Return the document that consumers read, None when there is none."""
+        client = self.aws.client("secretsmanager")
+        try:
+            document: dict[str, str] = json.loads(client.get_secret_value(SecretId=self.secret)["SecretString"])
+        except (client.exceptions.ResourceNotFoundException, client.exceptions.InvalidRequestException):
+            return None
+        return document or None
+
+    def in_file(self) -> dict[str, str] | None:
+        """Return what the dotenv file says, None when there is none."""
+        if not self.dotenv.exists():
+            return None
+        lines = [line.split("=", 1) for line in self.dotenv.read_text().splitlines() if line[:1] not in ("#", "")]
+        return {name: value.strip("'\"") for name, value in lines}
+
+    def works(self, document: dict[str, str]) -> bool:
+        """Return whether AWS knows the key in a document, as the right user."""
+        from ci_user.errors import CredentialsError
+
+        key = self.aws.access.with_key(document["AWS_ACCESS_KEY_ID"], Secret(document["AWS_SECRET_ACCESS_KEY"]))
+        try:
+            return key.caller().arn.endswith(f":user/{self.user}")
+        except CredentialsError:
+            return False
+
+    def assert_consumers_can_work(self, when: str) -> None:
+        """See that what each place holds is a key that works."""
+        for document in (self.held(), self.in_file()):
+            assert document is not None, when
+            assert self.works(document), when
+
+    def journal(self) -> Any:
+        bucket = StateBucket(self.aws.access, self.bucket, self.aws.account_id, self.aws.region, "aws", None)
+        state = peek(bucket, f"{self.application}/testing/lease.json")
+        assert state.holder is None
+        return state.journal
+
+    def assert_one_key(self, when: str) -> str:
+        """See that one key is left, delivered and working, and nothing half done; return its id."""
+        (key,) = self.listed()
+        key_id: str = key["AccessKeyId"]
+        assert key["Status"] == "Active", when
+        self.assert_consumers_can_work(when)
+        for document in (self.held(), self.in_file()):
+            assert document is not None, when
+            assert document["AWS_ACCESS_KEY_ID"] == key_id, when
+        versions = self.aws.client("secretsmanager").describe_secret(SecretId=self.secret)["VersionIdsToStages"]
+        assert not [one for one, labels in versions.items() if "AWSPENDING" in labels], when
+        journal = self.journal()
+        assert journal.intent is None, when
+        assert [(r.id, r.state, len(r.delivered)) for r in journal.keys.values()] == [(key_id, "delivered", 2)], when
+        return key_id
+
+    def assert_no_key(self, when: str) -> None:
+        """See that no key is left, nothing delivered, and nothing half done."""
+        assert self.listed() == [], when
+        assert self.held() is None, when
+        assert self.in_file() is None, when
+        journal = self.journal()
+        assert (journal.intent, dict(journal.keys)) == (None, {}), when
+
+
+@contextmanager
+def world(aws: EmbeddedAws, directory: Path) -> Iterator[World]:
+    """Make a world whose commands reach the embedded AWS through a proxy of their own."""
+    bucket = f"killed-{uuid.uuid4().hex[:16]}"
+    StateBucket(aws.access, bucket, aws.account_id, aws.region, "aws", None).bootstrap()
+    with Proxy(aws.endpoint_url).running() as proxy:
+        environ = {**aws.exports(), "AWS_ENDPOINT_URL": proxy.url, "HOME": str(directory), "PATH": "/usr/bin:/bin"}
+        zygote = Zygote(directory, environ)
+        try:
+            yield World(aws, proxy, zygote, directory, bucket)
+        finally:
+            zygote.close()
