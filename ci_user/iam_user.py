@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
@@ -59,7 +59,7 @@ class LiveUser:
     @property
     def quarantined_by(self) -> tuple[str, ...]:
         """Return the policies that AWS attached because a key leaked; never to be detached, always to be reported."""
-        return tuple(arn for arn in self.attached if arn.rsplit("/", 1)[-1].startswith(QUARANTINE))
+        return quarantines(self.attached)
 
 
 class IamUser:
@@ -93,6 +93,19 @@ class IamUser:
             inline=tuple(sorted(inline)),
             tags={tag["Key"]: tag["Value"] for tag in user.get("Tags", [])},
         )
+
+    def attached(self) -> tuple[str, ...] | None:
+        """Return the ARNs of the policies attached to the user itself, or None when there is no such user.
+
+        Raises:
+            AwsError: AWS refused the call.
+        """
+        with calling(f"reading the policies of {self.name}"):
+            try:
+                attached = _all(self._iam, "list_attached_user_policies", "AttachedPolicies", UserName=self.name)
+            except self._iam.exceptions.NoSuchEntityException:
+                return None
+        return tuple(sorted(policy["PolicyArn"] for policy in attached))
 
     def access_keys(self) -> tuple[LiveKey, ...]:
         """Return the user's access keys, oldest first; none when there is no such user."""
@@ -225,6 +238,11 @@ class IamUser:
                 )
             if stale:
                 self._iam.untag_user(UserName=self.name, TagKeys=stale)
+
+
+def quarantines(arns: Iterable[str]) -> tuple[str, ...]:
+    """Return those of the policies that AWS attaches because a key leaked."""
+    return tuple(arn for arn in arns if arn.rsplit("/", 1)[-1].startswith(QUARANTINE))
 
 
 def other_ci_users(access: AwsAccess, suffix: str) -> tuple[str, ...]:

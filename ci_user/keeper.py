@@ -105,6 +105,9 @@ class KeyKeeper:
         self._gone: set[str] = set()
         self._waited = 0.0
         self._made: set[str] = set()
+        self._keys: tuple[LiveKey, ...] | None = None
+        self._held: dict[str, Held] = {}
+        self._revocation: Revocation | None = None
         self._renewed = False
         self._retired = False
         self._redelivered: set[str] = set()
@@ -121,11 +124,20 @@ class KeyKeeper:
             backend.preflight()
 
     def observe(self, goal: Goal = Keep()) -> Observation:  # noqa: B008 - frozen
-        """Return what is true in IAM, in the journal and in the backends, without reading a secret."""
+        """Return what is true in IAM, in the journal and in the backends, without reading a secret.
+
+        What this run has not touched since it looked last is not asked for again: nobody else may work on it meanwhile. But
+        for a revocation, which waits for nobody.
+        """
         journal = self._lease.journal
-        keys = tuple(key for key in self._user.access_keys() if key.id not in self._gone)
-        revocation = self._user.revocation()
-        held = {target: backend.held() for target, backend in self._backends.items()}
+        if self._keys is None:
+            self._keys = self._user.access_keys()
+            self._revocation = self._user.revocation()
+        keys, revocation = tuple(key for key in self._keys if key.id not in self._gone), self._revocation
+        for target, backend in self._backends.items():
+            if target not in self._held:
+                self._held[target] = backend.held()
+        held = dict(self._held)
         former = self._held_by_former() if isinstance(goal, Keep | Remove | Redeliver) else {}
         places = {**self._backends, **self._former}
         listed = {key.id for key in keys}
@@ -226,8 +238,20 @@ class KeyKeeper:
         if isinstance(action, Stop):
             raise stopped(action, self._user.name, seen.keys, seen.now, self._user.last_use)
 
+    def _forget_what_changes(self, action: Action) -> None:
+        """Have the next look ask again for what an action touches."""
+        match action:
+            case acts.Stage() | acts.Promote() | acts.DiscardStaged():
+                self._held.pop(self._stage.target, None)
+            case acts.Deliver(target=target) | acts.RemoveDelivered(target):
+                self._held.pop(target, None)
+        if not isinstance(action, acts.Stage | acts.Settle | acts.NoteRevoked | acts.Forget | acts.DropIntent):
+            # Keys, or what is given to others next: a revocation may have begun.
+            self._keys = None
+
     def _audited(self, action: Action, seen: Observation) -> None:
         """Perform an action and record how it ended."""
+        self._forget_what_changes(action)
         name = type(action).__name__
         targets = [target] if (target := getattr(action, "target", None)) else []
         if isinstance(action, acts.Stage | acts.Promote | acts.DiscardStaged):

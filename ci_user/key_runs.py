@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from ci_user import rotation
 from ci_user.errors import KeyStateError, UsageError
-from ci_user.iam_user import IamUser
+from ci_user.iam_user import IamUser, quarantines
 from ci_user.key_actions import Done
 from ci_user.key_outlook import deny_notes, held_up, old_keys
-from ci_user.key_work import deployed_user, holding_keeper, ready_bucket
+from ci_user.key_work import check_deployed, holding_keeper
 from ci_user.reports.keys import DeliveryReport, RotateReport
 from ci_user.run import Loaded, Run, opened
 from ci_user.text import plain
 
 if TYPE_CHECKING:
     from ci_user.confirmation import Consent
-    from ci_user.iam_user import LiveUser
     from ci_user.keeper import Kept, KeyKeeper
     from ci_user.reports.console import Console
     from ci_user.rotation import Observation
@@ -54,22 +53,21 @@ def rotate(
     if now:
         consent.check_early(loaded.environment, "rotate --now")
     with opened(loaded, console) as run:
-        live = IamUser(run.accesses.target, run.environment.user_name).describe()
-        if live is None:
+        attached = IamUser(run.accesses.target, run.environment.user_name).attached()
+        if attached is None:
             return RotateReport(environment=run.environment.name, deployed=False)
-        ready_bucket(run)
         with run.lease("rotate", lock_timeout) as lease:
-            keeper = holding_keeper(run, lease, "rotate")
+            keeper = holding_keeper(run, lease, "rotate", _teller(console))
             seen = keeper.observe(goal)
             keeper.refuse_what_needs_a_person(seen, goal)
             if isinstance(rotation.decide(seen, goal), Done):
-                return _rotated(run, live, _nothing(seen), started)
+                return _rotated(run, attached, _nothing(seen), started)
             if now:
                 _say_what_breaks(run, keeper, seen)
                 consent.require(run.environment, "rotate --now")
                 lease.check()
             keeper.preflight()
-            return _rotated(run, live, keeper.reach(goal), started)
+            return _rotated(run, attached, keeper.reach(goal), started)
 
 
 def redeliver(
@@ -95,10 +93,9 @@ def redeliver(
         CiUserError: Anything else that stops it.
     """
     with opened(loaded, console) as run:
-        deployed_user(run)
-        ready_bucket(run)
+        check_deployed(run)
         with run.lease("redeliver", lock_timeout) as lease:
-            keeper = holding_keeper(run, lease, "redeliver")
+            keeper = holding_keeper(run, lease, "redeliver", _teller(console))
             seen = keeper.observe(rotation.Redeliver(()))
             targets = _chosen(seen, to)
             goal = rotation.Redeliver(targets)
@@ -133,10 +130,9 @@ def reactivate(
     """
     consent.check_early(loaded.environment, "reactivate")
     with opened(loaded, console) as run:
-        deployed_user(run)
-        ready_bucket(run)
+        check_deployed(run)
         with run.lease("reactivate", lock_timeout) as lease:
-            keeper = holding_keeper(run, lease, "reactivate")
+            keeper = holding_keeper(run, lease, "reactivate", _teller(console))
             seen = keeper.observe()
             chosen = _reactivable(seen, key_id, run.environment.name)
             consent.require(run.environment, "reactivate")
@@ -150,6 +146,10 @@ def reactivate(
                 (),
                 (f"its grace begins anew: find out who still uses it, with `invoke status --env {name}`",),
             )
+
+
+def _teller(console: Console) -> Callable[[str], None]:
+    return lambda act: console.line(f"  {act}")
 
 
 def _chosen(seen: Observation, to: Sequence[str]) -> tuple[str, ...]:
@@ -211,7 +211,7 @@ def _nothing(seen: Observation) -> Kept:
     return Kept(key_id=delivered.id if delivered else None, made=False, changed=False, acts=(), waited=0.0, seen=seen)
 
 
-def _rotated(run: Run, live: LiveUser, kept: Kept, started: float) -> RotateReport:
+def _rotated(run: Run, attached: tuple[str, ...], kept: Kept, started: float) -> RotateReport:
     seen = kept.seen
     assert seen is not None  # noqa: S101 - each way here has looked
     blocked = held_up(seen)
@@ -224,6 +224,6 @@ def _rotated(run: Run, live: LiveUser, kept: Kept, started: float) -> RotateRepo
         delivered=seen.targets,
         old_keys=old_keys(seen),
         notes=(*((blocked,) if blocked else ()), *deny_notes(seen)),
-        quarantined_by=live.quarantined_by,
+        quarantined_by=quarantines(attached),
         seconds={"total": time.monotonic() - started, "verification": kept.waited},
     )

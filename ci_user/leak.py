@@ -29,7 +29,7 @@ from ci_user.errors import (
 )
 from ci_user.iam_user import IamUser, LiveKey
 from ci_user.key_check import wait_until_it_is_refused
-from ci_user.key_work import holding_keeper, not_deployed, ready_bucket
+from ci_user.key_work import holding_keeper, not_deployed
 from ci_user.leak_advice import next_steps
 from ci_user.live_prefix import LIVE_UNKNOWN, prefix_findings
 from ci_user.reports.keys import RevokeReport
@@ -152,8 +152,10 @@ class _Answer:
             KeyStateError: A key goes on working, or keys go on turning up; everything stays denied.
         """
         self.deny = self.user.revocation()
-        known = set(self.deny.key_ids) if self.deny else set()
-        active = [key for key in self.user.access_keys() if key.active]
+        there = self.user.access_keys()
+        # Of an earlier revocation's keys those that were deleted since are of no interest any more.
+        known = {key.id for key in there} & set(self.deny.key_ids if self.deny else ())
+        active = [key for key in there if key.active]
         if not active and self.deny is not None and self.deny.cutoff is not None:
             self.revoked = self.deny.key_ids
             return
@@ -205,11 +207,10 @@ class _Answer:
         """Deliver a new key in place of the revoked ones, or leave none; from here on lease, bucket and backends are needed."""
         run = self.run
         run.accesses.verify()
-        ready_bucket(run)
         with run.lease("revoke", lock_timeout) as lease:
             # Whoever held the lease until now may have made a key: nobody can any more.
             self._shut_the_late(lease)
-            keeper = holding_keeper(run, lease, "revoke")
+            keeper = holding_keeper(run, lease, "revoke", lambda act: run.console.line(f"  {act}"))
             goal: rotation.Goal
             if self.order.replacement:
                 goal = rotation.Replace()
@@ -346,5 +347,5 @@ class _Answer:
 
     def _did(self, name: str, act: str, *key_ids: str) -> None:
         self.audit.record(name, key_ids=key_ids)
-        self.run.console.detail(act)
+        self.run.console.line(f"  {act}")
         self.acts.append(act)

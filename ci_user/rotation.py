@@ -298,12 +298,12 @@ def _move_on(seen: Observation, goal: Rotate) -> Action | None:
     for record in older_keys(seen):
         active = _active(live[record.id])
         if record.state == "grace":
-            over = seen.now - record.times["grace"] >= seen.schedule.grace and not in_use(seen, record)
+            over = _since(seen, record.times["grace"]) >= seen.schedule.grace and not in_use(seen, record)
             if goal.now or over or not active:
                 return Deactivate(record.id)
         elif active:
             return Deactivate(record.id) if goal.now else Reinstate(record.id)
-        elif goal.now or seen.now - record.times["inactive"] >= seen.schedule.soak:
+        elif goal.now or _since(seen, record.times["inactive"]) >= seen.schedule.soak:
             return Delete(record.id)
     return None
 
@@ -390,10 +390,15 @@ def _active(key: LiveKey | None) -> bool:
     return key is None or key.active
 
 
+def _since(seen: Observation, when: dt.datetime) -> dt.timedelta:
+    """Return how long ago it was; the bucket's clock is known to the second only, so a later look may seem the earlier one."""
+    return max(seen.now - when, dt.timedelta(0))
+
+
 def _lately(record: KeyRecord, state: str, seen: Observation) -> bool:
     """Return whether a key entered a state so lately that IAM's lists may not show it yet."""
     when = record.times.get(state)
-    return when is not None and seen.now - when < seen.lag
+    return when is not None and _since(seen, when) < seen.lag
 
 
 def _new_key(seen: Observation, reason: str) -> Action:

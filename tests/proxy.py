@@ -6,6 +6,7 @@ The Host header and the raw path stay as they are, since both are signed.
 from __future__ import annotations
 
 import http.client
+import sys
 import threading
 import urllib.parse
 from collections.abc import Callable, Iterator
@@ -69,7 +70,7 @@ class Proxy:
         self.observe: Observe = lambda _request, _status, _body: None
         self.passed: Callable[[Request], None] = lambda _: None
         handler = type("Handler", (_Handler,), {"proxy": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._server = _Server(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
 
@@ -94,6 +95,13 @@ class Proxy:
             self._server.shutdown()
             self._server.server_close()
             thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of clients that were killed: their connections break."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -7,6 +7,7 @@ so that forking is safe.
 from __future__ import annotations
 
 import datetime as dt
+import importlib
 import json
 import os
 import subprocess
@@ -86,7 +87,7 @@ def _commands(directory: Path) -> dict[str, Callable[..., Any]]:
             from ci_user.reports.model import TextReport
 
             with opened(load_environment(env, directory), console) as run:
-                key_work.ready_bucket(run)
+                key_work.check_deployed(run)
                 with run.lease(command, dt.timedelta(0)) as lease:
                     keeper = key_work.holding_keeper(run, lease, command)
                     keeper.preflight()
@@ -109,10 +110,10 @@ def _warm() -> None:
     import botocore.session
     from botocore.loaders import create_loader
 
-    import ci_user.fleet
-    import ci_user.leak
-
-    assert ci_user.fleet
+    for name in ("fleet", "leak", "lease", "environment_files", "state_bucket", "machine", "audit", "reports.keys"):
+        importlib.import_module(f"ci_user.{name}")
+    for name in ("aws_secrets_manager", "dotenv"):
+        importlib.import_module(f"ci_user.backends.{name}")
     loader = create_loader()
     botocore.session.create_loader = lambda *_: loader
     session = botocore.session.Session()

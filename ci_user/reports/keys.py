@@ -50,7 +50,7 @@ class RotateReport:
         name = self.environment
         if not self.deployed:
             return [f"{name}: not deployed, nothing to rotate"]
-        lines = [f"  {act}" for act in self.acts]
+        lines = []
         if self.made:
             lines.append(f"{name}: rotated in {self.seconds['total']:.1f} s")
             lines.append(f"  key   {self.key_id} (new)")
@@ -115,8 +115,7 @@ class RevokeReport:
 
     def lines(self) -> Sequence[str]:
         """Return the report for a person."""
-        lines = [f"  {act}" for act in self.acts]
-        lines.append(f"{self.environment}: revoked {', '.join(self.revoked) or 'no key: none was active'}")
+        lines = [f"{self.environment}: revoked {', '.join(self.revoked) or 'no key: none was active'}"]
         lines.append(f"  sessions issued before {self.cutoff} are denied everything; a run after {self.denied_until}")
         lines.append("  takes that deny off")
         if self.key_id:
@@ -153,7 +152,6 @@ class DeliveryReport:
     def lines(self) -> Sequence[str]:
         """Return the report for a person."""
         return [
-            *(f"  {act}" for act in self.acts),
             f"{self.environment}: {self.what}",
             *(f"  ! {note}" for note in self.notes),
         ]

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import http.client
 import json
+import os
+import urllib.parse
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import yaml
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 
 from ci_user.lease import peek
-from ci_user.secret import Secret
 from ci_user.state_bucket import StateBucket
 from tests.proxy import Answer, Proxy, Request
 from tests.zygote import Ended, Zygote
@@ -24,6 +29,27 @@ if TYPE_CHECKING:
 Moment = Literal["before it is sent on", "after it took effect", "after it was answered"]
 MOMENTS: tuple[Moment, ...] = ("before it is sent on", "after it took effect", "after it was answered")
 
+PARTS: Final = 3
+"""Into how many tests the kills of a command are split, so that they run side by side."""
+
+
+def kills(requests: Sequence[Request], part: int) -> list[tuple[int, Moment]]:
+    """Return this part of the kills for a recorded run: the number of each request, and a moment.
+
+    What only reads leaves the same world at each of its moments, so one of them in turn has to do; with ``CI_USER_LONG`` set,
+    as in `make test-long`, all three are taken.
+    """
+    every = bool(os.environ.get("CI_USER_LONG"))
+    chosen = [
+        (n, moment)
+        for n, request in enumerate(requests)
+        for number, moment in enumerate(MOMENTS)
+        if every or request.changing or number == n % len(MOMENTS)
+    ]
+    return chosen[part::PARTS]
+
+
+_ALLOWS = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]})
 _EMPTY = "<{0}Response><{0}Result><IsTruncated>false</IsTruncated><{1}/></{0}Result></{0}Response>"
 # What the embedded AWS does not know: the user has none of these.
 UNKNOWN = {
@@ -88,7 +114,11 @@ class World:
         """Begin anew with another application: a user without keys, and nothing delivered."""
         self.application = f"k{uuid.uuid4().hex[:12]}"
         self.write(**changes)
-        self.aws.client("iam").create_user(UserName=self.user)
+        iam = self.aws.client("iam")
+        boundary = iam.create_policy(PolicyName=f"{self.application}-testing.boundary", PolicyDocument=_ALLOWS)[
+            "Policy"
+        ]
+        iam.create_user(UserName=self.user, PermissionsBoundary=boundary["Arn"])
         return self
 
     def write(self, **changes: Any) -> None:
@@ -156,13 +186,19 @@ class World:
 
     def works(self, document: dict[str, str]) -> bool:
         """Return whether AWS knows the key in a document, as the right user."""
-        from ci_user.errors import CredentialsError
-
-        key = self.aws.access.with_key(document["AWS_ACCESS_KEY_ID"], Secret(document["AWS_SECRET_ACCESS_KEY"]))
+        key = Credentials(document["AWS_ACCESS_KEY_ID"], document["AWS_SECRET_ACCESS_KEY"])
+        body = b"Action=GetCallerIdentity&Version=2011-06-15"
+        kind = {"Content-Type": "application/x-www-form-urlencoded"}
+        request = AWSRequest("POST", self.aws.endpoint_url + "/", headers=kind, data=body)
+        SigV4Auth(key, "sts", self.aws.region).add_auth(request)
+        parts = urllib.parse.urlsplit(self.aws.endpoint_url)
+        connection = http.client.HTTPConnection(parts.netloc, timeout=30)
         try:
-            return key.caller().arn.endswith(f":user/{self.user}")
-        except CredentialsError:
-            return False
+            connection.request("POST", "/", body, dict(request.headers.items()))
+            answer = connection.getresponse()
+            return answer.status == 200 and f":user/{self.user}<".encode() in answer.read()
+        finally:
+            connection.close()
 
     def assert_consumers_can_work(self, when: str) -> None:
         """See that what each place holds is a key that works."""

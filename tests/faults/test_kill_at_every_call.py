@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.faults.killing import MOMENTS, Killer, Moment, World, world
+from tests.faults.killing import PARTS, Killer, World, kills, world
 
 if TYPE_CHECKING:
     from tests.conftest import EmbeddedAws
@@ -28,12 +28,12 @@ REVOKE = {"all_keys": False, "delete_key": [], "yes": True, "confirm": "", "lock
 ROTATE = {"every": False, "yes": True, "confirm": "", "lock_timeout": "0s"}
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
-def test_a_deploys_first_key(made: World, moment: Moment) -> None:
+@pytest.mark.parametrize("part", range(PARTS))
+def test_a_deploys_first_key(made: World, part: int) -> None:
     made.fresh()
     assert made.run("deploy").code == 0
     made.assert_one_key("never killed")
-    for n in range(len(made.requests)):
+    for n, moment in kills(made.requests, part):
         made.fresh()
         killer = Killer(made.zygote, n, moment)
         made.run("deploy", killer=killer)
@@ -42,14 +42,14 @@ def test_a_deploys_first_key(made: World, moment: Moment) -> None:
         made.assert_one_key(str(killer))
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
-def test_a_rotation(made: World, moment: Moment) -> None:
+@pytest.mark.parametrize("part", range(PARTS))
+def test_a_rotation(made: World, part: int) -> None:
     made.fresh()
     flags = {**ROTATE, "force": True, "now": False}
     assert made.run("deploy").code == 0
     assert made.run("rotate", flags).code == 0
     first = made.assert_one_key("never killed")
-    for n in range(len(made.requests)):
+    for n, moment in kills(made.requests, part):
         killer = Killer(made.zygote, n, moment)
         made.run("rotate", flags, killer)
         made.assert_consumers_can_work(str(killer))
@@ -60,13 +60,13 @@ def test_a_rotation(made: World, moment: Moment) -> None:
         first = second
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
-def test_a_revocation(made: World, moment: Moment) -> None:
+@pytest.mark.parametrize("part", range(PARTS))
+def test_a_revocation(made: World, part: int) -> None:
     made.fresh()
     flags = {**REVOKE, "no_replacement": False}
     assert made.run("deploy").code == 0
     assert made.run("revoke", flags).code == 0
-    for n in range(len(made.requests)):
+    for n, moment in kills(made.requests, part):
         leaked = made.held()
         assert leaked is not None
         killer = Killer(made.zygote, n, moment)
@@ -87,14 +87,14 @@ def test_a_revocation(made: World, moment: Moment) -> None:
         assert leaked["AWS_ACCESS_KEY_ID"] in journal.revoked, str(killer)
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
-def test_a_revocation_without_a_replacement(made: World, moment: Moment) -> None:
+@pytest.mark.parametrize("part", range(PARTS))
+def test_a_revocation_without_a_replacement(made: World, part: int) -> None:
     made.fresh()
     flags = {**REVOKE, "no_replacement": True}
     assert made.run("deploy").code == 0
     assert made.run("revoke", flags).code == 0
     made.assert_no_key("never killed")
-    for n in range(len(made.requests)):
+    for n, moment in kills(made.requests, part):
         assert made.run("deploy").code == 0
         leaked = made.held()
         assert leaked is not None
@@ -109,13 +109,13 @@ def test_a_revocation_without_a_replacement(made: World, moment: Moment) -> None
         made.assert_no_key(f"{killer}, then rotated")
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
-def test_a_removal(made: World, moment: Moment) -> None:
+@pytest.mark.parametrize("part", range(PARTS))
+def test_a_removal(made: World, part: int) -> None:
     made.fresh()
     assert made.run("deploy").code == 0
     assert made.run("destroy").code == 0
     made.assert_no_key("never killed")
-    for n in range(len(made.requests)):
+    for n, moment in kills(made.requests, part):
         assert made.run("deploy").code == 0
         killer = Killer(made.zygote, n, moment)
         made.run("destroy", killer=killer)
