@@ -105,7 +105,7 @@ class Environment(Model):
     tags: Tags = Field(default={}, description="Tags on everything that is made, at most 40.")
     lock: Lock = Field(default=Lock(), description="The lease that keeps two runs apart.")
     verification: Verification = Field(default=Verification(), description="When a new key counts as working.")
-    rotation: Rotation = Field(default=Rotation(), description="When keys are renewed, and when old ones go.")
+    rotation: Rotation = Field(default=Rotation(), description="When keys are renewed and old ones go.")
     audit: Audit = Field(default=Audit(), description="Where every act on a key is recorded.")
     timeout: Annotated[Duration, between(timedelta(seconds=10), timedelta(hours=6))] = Field(
         default=timedelta(minutes=15),

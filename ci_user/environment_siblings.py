@@ -81,13 +81,14 @@ def collisions(environments: Iterable[Environment]) -> list[str]:
     ]
     owners: dict[str, Environment] = {}
     for one in every:
-        for settings in one.places:
+        # The kept stage comes first and is in no file, so it has no index there.
+        for index, settings in enumerate(one.places, len(one.secrets) - len(one.places)):
             target = settings.target(one)
             if target in owners:
                 other = _file(owners[target])
-                where = f"[{one.secrets.index(settings)}]" if settings in one.secrets else ", its kept stage"
+                where = f"secrets[{index}]" if index >= 0 else "the stage that is kept for it"
                 text = f"{other} delivers to {target} already; expected another place"
-                problems.append(f"{_file(one)}: secrets{where}: {text}")
+                problems.append(f"{_file(one)}: {where}: {text}")
             owners.setdefault(target, one)
     return problems
 

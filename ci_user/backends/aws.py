@@ -14,6 +14,7 @@ from ci_user.backends.refusals import KEY_ID
 from ci_user.environment_fields import AccountId, KmsKeyArn, Region
 from ci_user.environment_parts import Access
 from ci_user.errors import BackendError, CiUserError
+from ci_user.partitions import misfits
 from ci_user.secret import AccessKey, Secret
 from ci_user.text import plain
 
@@ -43,17 +44,19 @@ class AwsBackendSettings(BackendSettings):
 
     @classmethod
     def from_target(cls, target: str, environment: EnvironmentNames) -> Self | None:
-        """Return the settings that ``BACKEND:ACCOUNT:REGION:NAME`` stands for, None for anything else."""
+        """Return the settings that ``BACKEND:ACCOUNT:REGION:NAME`` stands for, None for anything else.
+
+        A region of another partition is something else: the environment's login says nothing there.
+        """
         backend, _, rest = target.partition(":")
         account, _, rest = rest.partition(":")
         region, _, name = rest.partition(":")
         try:
-            found = cls.model_validate(
-                {"backend": backend, "account_id": account, "region": region, "name": name},
-            )
+            found = cls.model_validate({"backend": backend, "account_id": account, "region": region, "name": name})
         except ValidationError:
             return None
-        return found if found.target(environment) == target else None
+        fits = not misfits(found, environment.partition)
+        return found if fits and found.target(environment) == target else None
 
     def place(self, environment: EnvironmentNames) -> tuple[str, str]:
         """Return the account and the region of the secret."""

@@ -83,7 +83,7 @@ class BackendSettings(BaseModel):
     backend: str = Field(description="Which backend this is.")
 
     readable: ClassVar[bool] = False
-    """Whether another machine can read a staged key back; an environment needs one backend that has this."""
+    """Whether another machine can read a staged key back; where no backend has this, a stage of our own is kept."""
     allowed_in_protected: ClassVar[bool] = True
     """Whether a protected environment may use it."""
 

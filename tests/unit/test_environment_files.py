@@ -112,6 +112,18 @@ BAD = [
     ("[sample]", "[sample, 3]", 5, "policies[1]", "found 3; expected text in quotes"),
     ("[sample]", "[sample, sample]", 5, "policies[1]", "expected each policy once"),
     ("state:\n  bucket: states", "state: states", 6, "state", 'found "states"; expected keys with values'),
+    (
+        "policies: [sample]",
+        "policies: [sample]\nrotation: {rotate_after: 1d}",
+        *(6, "rotation.rotate_after", 'found "1d"; expected at least grace and soak together'),
+    ),
+    (
+        "policies: [sample]",
+        "policies: [sample]\nrotation:\n  grace: 5d\n  expire_after: 4d",
+        *(8, "rotation.expire_after", 'found "4d"; expected at least the grace'),
+    ),
+    ("policies: [sample]", "policies: [sample]\nrotation: {graze: 1h}", 6, "rotation.graze", 'did you mean "grace"?'),
+    ("policies: [sample]", "policies: [sample]\naudit: {file: /x}", 6, "audit.file", "a path inside the repository"),
     ("bucket: states", "bucket: St", 7, "state.bucket", "expected a bucket name"),
     ("bucket: states", "bukket: states", 7, "state.bukket", 'did you mean "bucket"?'),
     ("bucket: states", "bukket: states", 6, "state.bucket", "missing; expected the S3 bucket"),

@@ -74,6 +74,9 @@ def test_the_projects_own_files_load_today_and_long_after(today: date) -> None:
         {"secrets": [{"backend": "aws-secrets-manager", "name": "x", "path": "y"}]},
         {"state": {"bucket": "b-b", "use_lockfile": False}},
         {"access": {"role": {"arn": "x"}}},
+        {"rotation": {"grace": "soon"}},
+        {"rotation": {"grade": "1d"}},
+        {"audit": {"bucket": "yes"}},
     ],
 )
 def test_editors_see_what_the_model_refuses(change: dict[str, Any]) -> None:
@@ -91,6 +94,8 @@ def test_every_backend_and_every_key_is_described() -> None:
         described += part["properties"].items()
     assert not [key for key, value in described if not value.get("description")]
     assert whole["properties"]["timeout"]["default"] == "15m"
+    assert whole["properties"]["audit"]["default"] == {"file": ".cache/audit.jsonl", "bucket": False}
+    assert whole["$defs"]["Rotation"]["properties"]["grace"]["default"] == "1d"
     assert not {"name", "root"} & whole["properties"].keys()
 
 
@@ -100,6 +105,9 @@ def test_the_template_is_valid_and_explains_every_key(tmp_path: Path) -> None:
     (tmp_path / "environments" / "staging.yaml").write_text(text)
     one = load("staging", tmp_path, today=TODAY)
     assert one == type(one).model_validate({**one.model_dump(exclude_defaults=True), "root": tmp_path})
+    fields = type(one).model_fields
+    for name in ("lock", "verification", "rotation", "audit", "timeout"):
+        assert getattr(one, name) == fields[name].default, name
     known = set(schema()["properties"]) - {"sandbox", "endpoint_url"}
     written = {line.lstrip("# ").partition(":")[0] for line in text.splitlines()}
     assert known <= written
