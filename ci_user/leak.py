@@ -88,7 +88,7 @@ def revoke(
     consent.check_early(loaded.environment, "revoke")
     with opened(loaded, console, only_target=True) as run:
         user = IamUser(run.accesses.target, run.environment.user_name)
-        if user.describe() is None:
+        if user.attached() is None:
             raise not_deployed(run)
         _known(order.delete_keys, user)
         console.line("  at once: everything that the CI user does is denied, and its keys become inactive")
@@ -139,6 +139,7 @@ class _Answer:
     deny: Revocation | None = None
     revoked: tuple[str, ...] = ()
     deleted: tuple[str, ...] = ()
+    quarantined_by: tuple[str, ...] = ()
     acts: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     pause: Callable[[float], None] = time.sleep
@@ -196,6 +197,7 @@ class _Answer:
         """Return other ways in, and what lends the user more than it has."""
         access, environment = self.run.accesses.target, self.run.environment
         live = self.user.describe()
+        self.quarantined_by = live.quarantined_by if live else ()
         found = (*(ways_in(access, environment, live) if live else ()), *prefix_findings(access, environment))
         if not environment.sandbox:
             return found
@@ -229,7 +231,6 @@ class _Answer:
         """Return what was done."""
         assert self.deny is not None  # noqa: S101 - shut has put it there
         assert self.deny.cutoff is not None  # noqa: S101 - and narrowed it
-        live = self.user.describe()
         foreign = [
             k.id for k in self.user.access_keys() if k.active and k.id != kept.key_id and k.id not in self.revoked
         ]
@@ -245,7 +246,7 @@ class _Answer:
             foreign=tuple(foreign),
             acts=(*self.acts, *kept.acts),
             findings=findings,
-            quarantined_by=live.quarantined_by if live else (),
+            quarantined_by=self.quarantined_by,
             notes=tuple(self.notes),
             next_steps=next_steps(environment, self.revoked),
         )

@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 import pytest
 
-from ci_user.backends import Backend, open_backend, settings_model
+from ci_user.backends import Backend, open_backend, settings_model, settings_of
 from ci_user.backends.memory import MemoryBackend
 from ci_user.backends.protocol import Held
 from ci_user.credentials import AwsAccess
@@ -369,6 +369,31 @@ def test_two_at_once_stage_and_promote_the_same_key(place: Place) -> None:
     assert failures == []
     assert place.consumed() == key.id
     assert place.open().held() == Held(key.id, None)
+
+
+def test_a_place_that_only_its_line_is_left_of_is_opened_again_and_emptied(aws_place: AwsPlace) -> None:
+    key, pending = new_key(), new_key()
+    deliver(aws_place.open(), key)
+    aws_place.open().stage(pending)
+    settings = settings_of(aws_place.open().target, Names())
+    assert settings is not None
+    again = open_backend(settings, aws_place.watched, Names())
+    assert again.target == aws_place.open().target
+    assert again.held() == Held(key.id, pending.id)
+    assert again.read_staged(key.id) == key
+    assert again.remove() is True
+    assert aws_place.consumed() is None
+    assert again.remove() is False
+
+
+def test_a_line_opens_nothing_of_somebody_else(aws_place: AwsPlace) -> None:
+    aws_place.make_foreign_target()
+    settings = settings_of(aws_place.open().target, Names())
+    assert settings is not None
+    again = open_backend(settings, aws_place.watched, Names())
+    assert again.held() == Held(None, None)
+    assert again.remove() is False
+    assert aws_place.foreign_is_there()
 
 
 def test_a_crash_after_each_request_loses_no_key_and_a_repetition_finishes(aws_place: AwsPlace) -> None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tests.conftest import EmbeddedAws
 
 Moment = Literal["before it is sent on", "after it took effect", "after it was answered"]
-MOMENTS: tuple[Moment, ...] = ("before it is sent on", "after it took effect", "after it was answered")
+MOMENTS: Final[tuple[Moment, ...]] = ("before it is sent on", "after it took effect", "after it was answered")
 
 PARTS: Final = 3
 """Into how many tests the kills of a command are split, so that they run side by side."""
@@ -36,16 +36,19 @@ PARTS: Final = 3
 def kills(requests: Sequence[Request], part: int) -> list[tuple[int, Moment]]:
     """Return this part of the kills for a recorded run: the number of each request, and a moment.
 
-    What only reads leaves the same world at each of its moments, so one of them in turn has to do; with ``CI_USER_LONG`` set,
-    as in `make test-long`, all three are taken.
+    What changes something is killed before it and after it took effect, whether the answer came or not in turn; what only reads
+    leaves the same world at each of its moments, so one of them in turn has to do. With ``CI_USER_LONG`` set, as in
+    `make test-long`, every request is killed at all three.
     """
-    every = bool(os.environ.get("CI_USER_LONG"))
-    chosen = [
-        (n, moment)
-        for n, request in enumerate(requests)
-        for number, moment in enumerate(MOMENTS)
-        if every or request.changing or number == n % len(MOMENTS)
-    ]
+    chosen: list[tuple[int, Moment]] = []
+    for n, request in enumerate(requests):
+        if os.environ.get("CI_USER_LONG"):
+            moments = MOMENTS
+        elif request.changing:
+            moments = (MOMENTS[0], MOMENTS[1 + n % 2])
+        else:
+            moments = (MOMENTS[n % 3],)
+        chosen += [(n, moment) for moment in moments]
     return chosen[part::PARTS]
 
 

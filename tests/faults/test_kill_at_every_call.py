@@ -5,6 +5,7 @@ The requests are those of a recorded run of the same command; each is a kill of 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -94,7 +95,11 @@ def test_a_revocation_without_a_replacement(made: World, part: int) -> None:
     assert made.run("deploy").code == 0
     assert made.run("revoke", flags).code == 0
     made.assert_no_key("never killed")
+    # Up to the lease it is the same run as with a replacement.
+    own = next(n for n, request in enumerate(made.requests) if request.changing and "lease.json" in request.path)
     for n, moment in kills(made.requests, part):
+        if n < own and not os.environ.get("CI_USER_LONG"):
+            continue
         assert made.run("deploy").code == 0
         leaked = made.held()
         assert leaked is not None

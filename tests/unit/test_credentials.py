@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from ci_user.credentials import Accesses, SessionCredentials, calling, resolve
-from ci_user.errors import AwsError, CredentialsError
+from ci_user.credentials import Accesses, AwsAccess, Caller, SessionCredentials, calling, resolve
+from ci_user.errors import AwsError, CredentialsError, WrongAccountError
 from ci_user.secret import Secret
 
 ENDPOINT = "http://127.0.0.1:1"
@@ -27,6 +28,7 @@ def environment(**changes: Any) -> Any:
         "partition": "aws",
         "access": None,
         "state": SimpleNamespace(access=None, region=None, account_id=None),
+        "places": (),
     }
     return SimpleNamespace(**values | changes)
 
@@ -197,3 +199,90 @@ def test_a_fenced_access_asks_before_each_request_and_sends_nothing_when_the_lea
     fenced = resolve(environment(endpoint_url=ENDPOINT), {}).target.fenced_by(check)
     with pytest.raises(LostError):
         fenced.client("iam").delete_user(UserName="x")
+
+
+OWN, OTHER = "111111111111", "333333333333"
+TARGET_LOGIN, OTHER_LOGIN = "AKIAAMBIENT", "AKIAFILE"
+
+
+@dataclass
+class Logins:
+    """Answers in STS's place: which account each login belongs to, None for one that AWS refuses."""
+
+    accounts: dict[str, str | None] = field(default_factory=lambda: {TARGET_LOGIN: OWN, OTHER_LOGIN: OTHER})
+    asked: list[tuple[str, str]] = field(default_factory=list)
+
+    def caller(self, access: AwsAccess) -> Caller:
+        login = access.exports()["AWS_ACCESS_KEY_ID"]
+        self.asked.append((login, access.account_id))
+        account = self.accounts[login]
+        if account is None:
+            raise CredentialsError(f"{login} is refused")
+        return Caller(f"arn:aws:iam::{account}:user/{login}", account)
+
+
+@pytest.fixture
+def logins(ambient: Path, monkeypatch: pytest.MonkeyPatch) -> Logins:
+    found = Logins()
+    monkeypatch.setattr(AwsAccess, "caller", lambda self: found.caller(self))
+    return found
+
+
+def place(account_id: str | None = None, profile: str | None = None) -> Any:
+    return SimpleNamespace(access=access(profile) if profile else None, region=None, account_id=account_id)
+
+
+def own_state() -> Any:
+    return SimpleNamespace(access=access("elsewhere"), region=None, account_id=OTHER)
+
+
+def test_every_login_there_is_is_checked_and_the_targets_is_returned(logins: Logins) -> None:
+    places = (place(), SimpleNamespace(path="no AWS"), place(OTHER, "elsewhere"))
+    caller = resolve(environment(state=own_state(), places=places), {}).verify()
+    assert caller == Caller(f"arn:aws:iam::{OWN}:user/{TARGET_LOGIN}", OWN)
+    assert logins.asked == [(TARGET_LOGIN, OWN), (OTHER_LOGIN, OTHER), (OTHER_LOGIN, OTHER)]
+
+
+def test_what_has_no_login_of_its_own_is_not_asked_about_again(logins: Logins) -> None:
+    resolve(environment(places=(place(), place(OWN))), {}).verify()
+    assert logins.asked == [(TARGET_LOGIN, OWN)]
+
+
+def test_a_place_in_another_account_without_a_login_for_it_is_refused(logins: Logins) -> None:
+    with pytest.raises(WrongAccountError) as raised:
+        resolve(environment(places=(place(OTHER),)), {}).verify()
+    assert raised.value.expected == f"account {OTHER}"
+    assert logins.asked == [(TARGET_LOGIN, OWN), (TARGET_LOGIN, OTHER)]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [{"state": own_state()}, {"places": (place(OTHER, "elsewhere"),)}],
+    ids=["the state's", "a backend's"],
+)
+@pytest.mark.parametrize(
+    ("account", "error"), [(None, CredentialsError), ("999999999999", WrongAccountError)], ids=["refused", "foreign"]
+)
+def test_another_broken_login_stops_a_run_but_not_the_answer_to_a_leak(
+    logins: Logins, broken: dict[str, Any], account: str | None, error: type[CredentialsError]
+) -> None:
+    logins.accounts[OTHER_LOGIN] = account
+    found = resolve(environment(**broken), {})
+    with pytest.raises(error):
+        found.verify()
+    logins.asked.clear()
+    assert found.verify_target().account_id == OWN
+    assert logins.asked == [(TARGET_LOGIN, OWN)]
+
+
+@pytest.mark.parametrize(("account", "error"), [(None, CredentialsError), (OTHER, WrongAccountError)])
+def test_the_targets_own_broken_login_stops_both_before_anything_else_is_asked(
+    logins: Logins, account: str | None, error: type[CredentialsError]
+) -> None:
+    logins.accounts[TARGET_LOGIN] = account
+    found = resolve(environment(state=own_state(), places=(place(OTHER, "elsewhere"),)), {})
+    for check in (found.verify, found.verify_target):
+        logins.asked.clear()
+        with pytest.raises(error):
+            check()
+        assert logins.asked == [(TARGET_LOGIN, OWN)]
