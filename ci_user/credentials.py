@@ -8,24 +8,33 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ci_user import __version__
+from ci_user.credential_sources import (
+    TRANSPORT,
+    SessionCredentials,
+    client_config,
+    isolated_session,
+    logged_in,
+    reason,
+    refreshing_session,
+    refuse_foreign_endpoints,
+    session_for,
+)
 from ci_user.errors import AwsError, CredentialsError, WrongAccountError
 from ci_user.text import plain
 
 if TYPE_CHECKING:
-    import datetime as dt
-
-    from botocore.config import Config
-    from botocore.credentials import Credentials, RefreshableCredentials
     from botocore.session import Session
 
     from ci_user.environment import Access, Environment
     from ci_user.secret import Secret
+
+__all__ = ["STATE_PROFILE", "Accesses", "AwsAccess", "Caller", "SessionCredentials", "ambient", "calling", "resolve"]
 
 # What a child process may inherit. Everything else, TF_CLI_ARGS and TF_VAR_ above all, stays out.
 _INHERITED = (
@@ -56,10 +65,6 @@ _INHERITED_BEYOND_LOOPBACK = (
 )
 
 STATE_PROFILE = "ci-user-state"
-# How to reach AWS, whoever calls: what remains of the ambient settings for a login that was resolved here.
-_TRANSPORT = ("ca_bundle", "use_fips_endpoint")
-_CONNECT_SECONDS = 5
-_READ_SECONDS = 30
 
 
 @dataclass(frozen=True)
@@ -71,16 +76,6 @@ class Caller:
 
     arn: str
     account_id: str
-
-
-@dataclass(frozen=True)
-class SessionCredentials:
-    """Temporary credentials made elsewhere (the sandbox's assumed role). ``expires`` is an aware datetime."""
-
-    access_key_id: str
-    secret_access_key: Secret
-    session_token: Secret
-    expires: dt.datetime
 
 
 @contextmanager
@@ -157,7 +152,7 @@ class AwsAccess:
                     service,
                     region_name=key[1],
                     endpoint_url=self.endpoint_url,
-                    config=_client_config(
+                    config=client_config(
                         attempts=attempts,
                         user_agent_extra=extra,
                         max_pool_connections=16,
@@ -201,7 +196,7 @@ class AwsAccess:
 
     def with_key(self, access_key_id: str, secret: Secret) -> AwsAccess:
         """Return an access that signs with another long-lived key, to verify it."""
-        session = _isolated_session(keep=() if self.loopback else _TRANSPORT)
+        session = isolated_session(keep=() if self.loopback else TRANSPORT)
         session.set_credentials(access_key_id, secret.reveal())
         return AwsAccess(
             session,
@@ -232,7 +227,7 @@ class AwsAccess:
             ) from None
         except BotoCoreError as error:
             raise CredentialsError(
-                f"the credentials could not be used: {type(error).__name__}: {_reason(error)}",
+                f"the credentials could not be used: {type(error).__name__}: {reason(error)}",
                 do="log in again (`aws sso login`, a new session), and check network, proxy and region",
                 runbook="credentials",
             ) from None
@@ -279,7 +274,7 @@ class AwsAccess:
             frozen = held.get_frozen_credentials()
         except (BotoCoreError, ClientError) as error:
             raise CredentialsError(
-                f"the credentials could not be refreshed: {type(error).__name__}: {_reason(error)}",
+                f"the credentials could not be refreshed: {type(error).__name__}: {reason(error)}",
                 do="log in again (`aws sso login`, a new session)",
                 runbook="credentials",
             ) from None
@@ -389,18 +384,18 @@ def resolve(
         if endpoint_url is None or sandbox_credentials is None:
             raise CredentialsError("the sandbox is not running", do="run `invoke sandbox.up`", runbook="sandbox")
         endpoint = endpoint_url
-        session = _refreshing_session(_isolated_session(), sandbox_credentials)
+        session = refreshing_session(isolated_session(), sandbox_credentials)
 
         def base(access: Access | None) -> Session:
             del access
             return session
 
     else:
-        _refuse_foreign_endpoints(environment, environ)
+        refuse_foreign_endpoints(environment, environ)
         endpoint = environment.endpoint_url or ""
 
         def base(access: Access | None) -> Session:
-            return _session_for(access, environment)
+            return session_for(access, environment)
 
     loopback = environment.sandbox
 
@@ -444,148 +439,7 @@ def ambient(environ: Mapping[str, str]) -> AwsAccess:
             do=f"`unset {pointed[0]}` (`invoke sandbox.env` sets it) and log in",
             runbook="endpoint",
         )
-    session = _logged_in(None, "AWS_PROFILE")
+    session = logged_in(None, "AWS_PROFILE")
     region = session.get_config_variable("region") or "us-east-1"
     partition = session.get_partition_for_region(region)
     return AwsAccess(session, account_id="", region=region, partition=partition, endpoint_url=None, loopback=False)
-
-
-def _refuse_foreign_endpoints(environment: Environment, environ: Mapping[str, str]) -> None:
-    for name in sorted(environ):
-        if not name.startswith("AWS_ENDPOINT_URL") or not environ[name]:
-            continue
-        if environment.endpoint_url is None or environ[name].rstrip("/") != environment.endpoint_url.rstrip("/"):
-            raise CredentialsError(
-                f"{name} is set to {plain(environ[name])}, which {environment.name}'s file does not name",
-                where=f"environments/{environment.name}.yaml: endpoint_url",
-                expected="AWS's own endpoints" if environment.endpoint_url is None else environment.endpoint_url,
-                do=f"`unset {name}` (`invoke sandbox.env` sets it), or name it in the file if it is meant",
-                runbook="endpoint",
-            )
-
-
-def _client_config(*, attempts: int, **more: Any) -> Config:
-    from botocore.config import Config
-
-    settings: dict[str, Any] = {
-        "connect_timeout": _CONNECT_SECONDS,
-        "read_timeout": _READ_SECONDS,
-        "retries": {"mode": "standard", "total_max_attempts": attempts},
-        "ignore_configured_endpoint_urls": True,
-        **more,
-    }
-    return Config(**settings)
-
-
-def _isolated_session(keep: Collection[str] = ()) -> Session:
-    """Return a session that sees no variable, profile or file of the machine, but for the settings to ``keep``."""
-    import botocore.session
-    from botocore.configprovider import BOTOCORE_DEFAUT_SESSION_VARIABLES, ConstantProvider
-
-    session = botocore.session.Session()
-    store = session.get_component("config_store")
-    for name, (_, _, default, _) in BOTOCORE_DEFAUT_SESSION_VARIABLES.items():
-        if name in keep:
-            continue
-        store.set_config_provider(name, ConstantProvider(default))
-    for name in ("config_file", "credentials_file"):
-        store.set_config_provider(name, ConstantProvider(os.devnull))
-    return session
-
-
-def _session(profile: str | None) -> Session:
-    import botocore.session
-
-    session = botocore.session.Session(profile=profile)
-    session.set_config_variable("ignore_configured_endpoint_urls", True)
-    return session
-
-
-def _session_for(access: Access | None, environment: Environment) -> Session:
-    session = _logged_in(access.profile if access else None, f"environments/{environment.name}.yaml: access")
-    if access is None or access.role is None:
-        return session
-    credentials = session.get_credentials()
-    assert credentials is not None  # noqa: S101 - it is logged in
-    return _assume(session, credentials, access, environment)
-
-
-def _logged_in(profile: str | None, where: str) -> Session:
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    session = _session(profile)
-    try:
-        credentials = session.get_credentials()
-    except (BotoCoreError, ClientError) as error:
-        raise CredentialsError(
-            f"the credentials cannot be read: {_reason(error)}",
-            where=where,
-            expected="a profile of your AWS configuration" if profile else "usable ambient credentials",
-            do="`aws configure list-profiles` shows what is there",
-            runbook="credentials",
-        ) from None
-    if credentials is None:
-        raise CredentialsError(
-            "no AWS credentials were found",
-            where=where,
-            expected=f"profile {profile!r}" if profile else "AWS_PROFILE, AWS_ACCESS_KEY_ID or a login of your CI",
-            do="log in (`aws sso login --profile ...`) or set AWS_PROFILE, then run the same command again",
-            runbook="credentials",
-        )
-    return session
-
-
-def _assume(session: Session, credentials: Credentials, access: Access, environment: Environment) -> Session:
-    from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
-
-    role = access.role
-    assert role is not None  # noqa: S101 - the caller asked
-    source = session
-
-    def client_creator(service: str, **given: Any) -> Any:
-        return source.create_client(
-            service,
-            region_name=environment.region,
-            endpoint_url=environment.endpoint_url,
-            aws_access_key_id=given.get("aws_access_key_id"),
-            aws_secret_access_key=given.get("aws_secret_access_key"),
-            aws_session_token=given.get("aws_session_token"),
-            config=_client_config(attempts=4),
-        )
-
-    extra = {"RoleSessionName": role.session_name}
-    if role.external_id:
-        extra["ExternalId"] = role.external_id
-    fetcher = AssumeRoleCredentialFetcher(
-        client_creator=client_creator, source_credentials=credentials, role_arn=role.arn, extra_args=extra
-    )
-    assumed = _isolated_session(keep=_TRANSPORT)
-    refreshing = DeferredRefreshableCredentials(method="assume-role", refresh_using=fetcher.fetch_credentials)
-    return _holding(assumed, refreshing)
-
-
-def _refreshing_session(session: Session, source: Callable[[], SessionCredentials]) -> Session:
-    from botocore.credentials import DeferredRefreshableCredentials
-
-    def refresh() -> dict[str, str]:
-        made = source()
-        return {
-            "access_key": made.access_key_id,
-            "secret_key": made.secret_access_key.reveal(),
-            "token": made.session_token.reveal(),
-            "expiry_time": made.expires.isoformat(),
-        }
-
-    return _holding(session, DeferredRefreshableCredentials(method="sandbox", refresh_using=refresh))
-
-
-def _holding(session: Any, credentials: RefreshableCredentials) -> Session:
-    # The only way to hand a session credentials that refresh themselves.
-    session._credentials = credentials
-    held: Session = session
-    return held
-
-
-def _reason(error: Exception) -> str:
-    """Return an exception's text on one line; the kinds caught here quote profiles and files, never a secret."""
-    return plain(str(error).splitlines()[0] if str(error) else type(error).__name__)

@@ -151,22 +151,6 @@ def test_a_backends_own_region_and_account_are_used(ambient: Path) -> None:
     assert own.exports()["AWS_ACCESS_KEY_ID"] == "AKIAFILE"
 
 
-@pytest.mark.parametrize("profile", ["missing", "default", "else where", "../elsewhere"])
-def test_a_profile_that_is_not_there_is_a_clear_error(ambient: Path, profile: str) -> None:
-    with pytest.raises(CredentialsError) as raised:
-        resolve(environment(access=access(profile)), {})
-    assert raised.value.runbook == "credentials"
-    assert "environments/testing.yaml" in str(raised.value)
-
-
-def test_no_credentials_at_all_is_a_clear_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
-        monkeypatch.setenv(name, os.devnull)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    with pytest.raises(CredentialsError, match="no AWS credentials"):
-        resolve(environment(), {})
-
-
 def test_an_error_from_aws_never_shows_the_requests_parameters(ambient: Path) -> None:
     client = resolve(environment(), {}).target.client("secretsmanager")
     with pytest.raises(AwsError) as raised, calling("storing a secret"):
