@@ -5,6 +5,7 @@ Only what is made here looks at the AWS configuration of the machine; ``credenti
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -72,12 +73,21 @@ def client_config(*, attempts: int, **more: Any) -> Config:
     return Config(**settings)
 
 
+@functools.cache
+def _descriptions() -> Any:
+    """Return the SDK's descriptions of the services, read once for all sessions of this process."""
+    from botocore.loaders import create_loader
+
+    return create_loader()
+
+
 def isolated_session(keep: Collection[str] = ()) -> Session:
     """Return a session that sees no variable, profile or file of the machine, but for the settings to ``keep``."""
     import botocore.session
     from botocore.configprovider import BOTOCORE_DEFAUT_SESSION_VARIABLES, ConstantProvider
 
     session = botocore.session.Session()
+    session.register_component("data_loader", _descriptions())
     store = session.get_component("config_store")
     for name, (_, _, default, _) in BOTOCORE_DEFAUT_SESSION_VARIABLES.items():
         if name in keep:
@@ -92,6 +102,7 @@ def _session(profile: str | None) -> Session:
     import botocore.session
 
     session = botocore.session.Session(profile=profile)
+    session.register_component("data_loader", _descriptions())
     session.set_config_variable("ignore_configured_endpoint_urls", True)
     return session
 

@@ -315,7 +315,7 @@ class KeyKeeper:
             case acts.DiscardStaged(key_id):
                 self._stage.discard_staged(key_id)
             case acts.RemoveDelivered(target):
-                {**self._former, **self._backends}[target].remove()
+                self._remove(target)
             case acts.ForgetTarget(target):
                 self._lease.record(journal.without_target(target))
             case acts.Deactivate(key_id):
@@ -408,6 +408,16 @@ class KeyKeeper:
             )
         return key
 
+    def _remove(self, target: str) -> None:
+        """Remove what was delivered; a former place that refuses is told, and stops nothing that is still in use."""
+        if target in self._backends:
+            self._backends[target].remove()
+            return
+        try:
+            self._former[target].remove()
+        except BackendError as error:
+            self.unreachable[target] = error.what
+
     def _verify(self, key_id: str) -> None:
         key = self._stage.read_staged(key_id)
         if key is None:
@@ -429,7 +439,7 @@ class KeyKeeper:
         """Return what former places hold; one that cannot be looked into stops nothing, and is told."""
         found = {}
         for target, backend in self._former.items():
-            if target not in self._lease.journal.targets:
+            if target not in self._lease.journal.targets or target in self.unreachable:
                 continue
             try:
                 found[target] = backend.held()

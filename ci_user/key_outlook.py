@@ -9,6 +9,7 @@ from ci_user.durations import format_duration
 from ci_user.iam_user import KEYS_PER_USER
 from ci_user.journal import KeyRecord
 from ci_user.key_actions import (
+    Delete,
     DeleteOrphan,
     Deliver,
     DiscardStaged,
@@ -18,9 +19,11 @@ from ci_user.key_actions import (
     ForgetTarget,
     LiftDeny,
     Mint,
+    NoteRevoked,
     Promote,
     RecordIntent,
     RemoveDelivered,
+    Retire,
     Settle,
     Stage,
     Stop,
@@ -71,8 +74,10 @@ def foretell(seen: Observation) -> str | None:
             return f"a pending copy of {key_id}, which is no longer a key of this user, is dropped from {seen.stage}"
         case RemoveDelivered(target) | ForgetTarget(target):
             return f"what was delivered to {target} is removed, which the environment file no longer names"
-        case LiftDeny():
-            return "the deny of the last revocation is taken off: no session can be as old as its cut-off"
+        case LiftDeny() | Delete():
+            return "the deny of the last revocation is taken off, and what it revoked deleted: no session is as old as that"
+        case NoteRevoked() | Retire():
+            return f"the revoked key is inactive; a new one is made, verified and delivered to {others}"
         case _:
             return "the keys are brought in order"
 

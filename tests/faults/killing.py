@@ -36,18 +36,14 @@ PARTS: Final = 3
 def kills(requests: Sequence[Request], part: int) -> list[tuple[int, Moment]]:
     """Return this part of the kills for a recorded run: the number of each request, and a moment.
 
-    What changes something is killed before it and after it took effect, whether the answer came or not in turn; what only reads
-    leaves the same world at each of its moments, so one of them in turn has to do. With ``CI_USER_LONG`` set, as in
-    `make test-long`, every request is killed at all three.
+    Each request is killed once, what only reads at the three moments in turn, what changes something after it took effect, with
+    the answer or without. So each world that a kill can leave is left by one: it is the same before a request and after the one
+    before it. With ``CI_USER_LONG`` set, as in `make test-long`, every request is killed at all three moments.
     """
     chosen: list[tuple[int, Moment]] = []
     for n, request in enumerate(requests):
-        if os.environ.get("CI_USER_LONG"):
-            moments = MOMENTS
-        elif request.changing:
-            moments = (MOMENTS[0], MOMENTS[1 + n % 2])
-        else:
-            moments = (MOMENTS[n % 3],)
+        in_turn = 1 + n % 2 if request.changing else n % len(MOMENTS)
+        moments = MOMENTS if os.environ.get("CI_USER_LONG") else (MOMENTS[in_turn],)
         chosen += [(n, moment) for moment in moments]
     return chosen[part::PARTS]
 

@@ -262,18 +262,20 @@ class Cut:
         return f"request {self.n}, {self.hit.action if self.hit else 'never sent'}, {place}"
 
 
-@pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("reached", [False, True], ids=["before", "after"])
 def test_a_run_that_is_cut_off_at_any_changing_request_is_finished_by_the_next(
-    new_world: NewWorld, stage: str, reached: bool
+    new_world: NewWorld, reached: bool
 ) -> None:
-    """To AWS this is also the crash of a run: nothing more of it arrives, and its lease is not given back."""
+    """To AWS this is also the crash of a run: nothing more of it arrives, and its lease is not given back.
+
+    What is sent to Secrets Manager and to others than the stage is cut off in test_kill_at_every_call.py.
+    """
+    stage = PARAMETERS
     recorded = [request for request in first_run(new_world(stage)) if request.changing]
     changing = [request.action for request in recorded]
     assert changing.count(MINT) == 1
     for n, request in enumerate(recorded, 1):
-        # What is sent to others than the stage is the same with both.
-        if stage == PARAMETERS and service(request) != "ssm":
+        if service(request) != "ssm":
             continue
         world = new_world(stage)
         cut = Cut(n, reached)

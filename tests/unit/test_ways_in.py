@@ -33,7 +33,8 @@ class Environment:
 
 
 def listing(action: str, inner: str) -> bytes:
-    return f"<{action}Response><{action}Result>{inner}<IsTruncated>false</IsTruncated></{action}Result></{action}Response>".encode()
+    result = f"<{action}Result>{inner}<IsTruncated>false</IsTruncated></{action}Result>"
+    return f"<{action}Response>{result}</{action}Response>".encode()
 
 
 NONE = {
@@ -53,6 +54,9 @@ SOME = {
     "ListMFADevices": "<MFADevices><member><UserName>x</UserName><SerialNumber>arn:aws:iam::1:mfa/\x7fx</SerialNumber>"
     "<EnableDate>2026-11-01T00:00:00Z</EnableDate></member></MFADevices>",
 }
+
+
+MORE = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*"}]}'
 
 
 class World:
@@ -114,7 +118,7 @@ def test_a_user_in_order_has_no_other_way_in(world: World) -> None:
 
 def test_every_kind_of_credential_is_told_with_its_id(world: World) -> None:
     world.answers |= SOME
-    world.aws.client("iam").create_login_profile(UserName=world.user, Password="Abcdef-1234567")  # noqa: S106 - emulated
+    world.aws.client("iam").create_login_profile(UserName=world.user, Password="Abcdef-1234567")
     messages = told(world.look())
     for part in ("console password", "APKASSH", "ACCASSC", "codecommit.amazonaws.com", "CERT1", "mfa/\\x7fx"):
         assert len([message for message in messages if part in message]) == 1, part
@@ -124,7 +128,7 @@ def test_every_kind_of_credential_is_told_with_its_id(world: World) -> None:
 def test_what_hangs_on_the_user_is_told(world: World) -> None:
     iam, name = world.aws.client("iam"), f"more-{uuid.uuid4().hex[:8]}"
     iam.attach_user_policy(UserName=world.user, PolicyArn="arn:aws:iam::aws:policy/ReadOnlyAccess")
-    iam.put_user_policy(UserName=world.user, PolicyName="odd", PolicyDocument='{"Version":"2012-10-17","Statement":[]}')
+    iam.put_user_policy(UserName=world.user, PolicyName="odd", PolicyDocument=MORE)
     iam.create_group(GroupName=name)
     iam.add_user_to_group(GroupName=name, UserName=world.user)
     iam.put_user_permissions_boundary(UserName=world.user, PermissionsBoundary="arn:aws:iam::aws:policy/ReadOnlyAccess")
