@@ -321,6 +321,16 @@ class Accesses:
             CredentialsError: One of them is missing, expired or refused.
         """
         caller = self.verify_target()
+        self.verify_others()
+        return caller
+
+    def verify_others(self) -> None:
+        """Check the account behind every login but the target's.
+
+        Raises:
+            WrongAccountError: One of them belongs to another account than the file says.
+            CredentialsError: One of them is missing, expired or refused.
+        """
         if self.state_has_own:
             self.state.verify()
         for settings in self._environment.places:
@@ -329,7 +339,6 @@ class Accesses:
             if own or foreign:
                 # A secret's name carries no account: with the target's login it would be written into the target's.
                 self.for_backend(settings).verify()
-        return caller
 
     def verify_target(self) -> Caller:
         """Check the account behind the target's login alone: a leak is answered with whatever else is broken.

@@ -282,7 +282,6 @@ class KeyKeeper:
                     run=self._lease.run,
                 )
                 self._lease.record(journal.without_intent().with_intent(intent))
-                self._user.mirror({"intent": intent.id})
             case acts.DropIntent():
                 self._lease.record(journal.without_intent())
             case acts.Wait():
@@ -382,7 +381,7 @@ class KeyKeeper:
         self._renewed |= record.state != "delivered"
         record = record if record.state == "delivered" else record.entering(state_after(acts.Settle(key_id)), now)
         # The mirror first: a run that dies in between settles again, and the tags never stay behind.
-        self._user.mirror({"intent": "", "key": key_id, "delivered-at": now.isoformat()})
+        self._user.mirror({"key": key_id, "delivered-at": now.isoformat()})
         self._lease.record(journal.with_key(record).without_intent())
         self._in_hand = None
 

@@ -90,7 +90,8 @@ def revoke(
         user = IamUser(run.accesses.target, run.environment.user_name)
         if user.attached() is None:
             raise not_deployed(run)
-        _known(order.delete_keys, user)
+        if order.delete_keys:
+            _known(order.delete_keys, user)
         console.line("  at once: everything that the CI user does is denied, and its keys become inactive")
         consent.require(run.environment, "revoke")
         answer = _Answer(run, user, order, run.trail("revoke", _run_id()))
@@ -208,7 +209,7 @@ class _Answer:
     def replace(self, lock_timeout: dt.timedelta) -> Kept:
         """Deliver a new key in place of the revoked ones, or leave none; from here on lease, bucket and backends are needed."""
         run = self.run
-        run.accesses.verify()
+        run.accesses.verify_others()
         with run.lease("revoke", lock_timeout) as lease:
             # Whoever held the lease until now may have made a key: nobody can any more.
             self._shut_the_late(lease)
@@ -231,9 +232,8 @@ class _Answer:
         """Return what was done."""
         assert self.deny is not None  # noqa: S101 - shut has put it there
         assert self.deny.cutoff is not None  # noqa: S101 - and narrowed it
-        foreign = [
-            k.id for k in self.user.access_keys() if k.active and k.id != kept.key_id and k.id not in self.revoked
-        ]
+        listed = kept.seen.keys if kept.seen else ()
+        foreign = [key.id for key in listed if key.active and key.id not in (kept.key_id, *self.revoked)]
         environment = self.run.environment
         return RevokeReport(
             environment=environment.name,

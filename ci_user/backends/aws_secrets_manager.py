@@ -297,11 +297,12 @@ class SecretsManager:
         state = self._describe()
         if state is None:
             self._create()
+            state = self._owned()
         else:
             self._check(state)
             if state.deleted:
                 self._restore(state)
-        state = self._owned()
+                state = self._owned()
         if state.begins:
             self._put_empty()
             state = self._owned()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.faults.killing import PARTS, Killer, World, kills, world
+from tests.faults.killing import PARTS, World, kills, world
 
 if TYPE_CHECKING:
     from tests.conftest import EmbeddedAws
@@ -36,11 +36,10 @@ def test_a_deploys_first_key(made: World, part: int) -> None:
     made.assert_one_key("never killed")
     for n, moment in kills(made.requests, part):
         made.fresh()
-        killer = Killer(made.zygote, n, moment)
-        made.run("deploy", killer=killer)
+        when = made.kill("deploy", n, moment)
         again = made.run("deploy")
-        assert again.code == 0, f"{killer}: {again.text}"
-        made.assert_one_key(str(killer))
+        assert again.code == 0, f"{when}: {again.text}"
+        made.assert_one_key(when)
 
 
 @pytest.mark.parametrize("part", range(PARTS))
@@ -51,13 +50,12 @@ def test_a_rotation(made: World, part: int) -> None:
     assert made.run("rotate", flags).code == 0
     first = made.assert_one_key("never killed")
     for n, moment in kills(made.requests, part):
-        killer = Killer(made.zygote, n, moment)
-        made.run("rotate", flags, killer)
-        made.assert_consumers_can_work(str(killer))
+        when = made.kill("rotate", n, moment, flags)
+        made.assert_consumers_can_work(when)
         again = made.run("rotate", flags)
-        assert again.code == 0, f"{killer}: {again.text}"
-        second = made.assert_one_key(str(killer))
-        assert second != first, str(killer)
+        assert again.code == 0, f"{when}: {again.text}"
+        second = made.assert_one_key(when)
+        assert second != first, when
         first = second
 
 
@@ -70,22 +68,21 @@ def test_a_revocation(made: World, part: int) -> None:
     for n, moment in kills(made.requests, part):
         leaked = made.held()
         assert leaked is not None
-        killer = Killer(made.zygote, n, moment)
-        made.run("revoke", flags, killer)
+        when = made.kill("revoke", n, moment, flags)
         denied = made.aws.client("iam").list_user_policies(UserName=made.user)["PolicyNames"]
         again = made.run("revoke", flags)
-        assert again.code == 0, f"{killer}: {again.text}"
-        assert not made.works(leaked), str(killer)
+        assert again.code == 0, f"{when}: {again.text}"
+        assert not made.works(leaked), when
         active = [key["AccessKeyId"] for key in made.listed() if key["Status"] == "Active"]
         current = made.held()
-        assert current is not None, str(killer)
-        assert active == [current["AWS_ACCESS_KEY_ID"]], str(killer)
-        assert made.in_file() == current, str(killer)
-        assert made.works(current), str(killer)
-        assert denied == made.aws.client("iam").list_user_policies(UserName=made.user)["PolicyNames"], str(killer)
+        assert current is not None, when
+        assert active == [current["AWS_ACCESS_KEY_ID"]], when
+        assert made.in_file() == current, when
+        assert made.works(current), when
+        assert denied == made.aws.client("iam").list_user_policies(UserName=made.user)["PolicyNames"], when
         journal = made.journal()
-        assert journal.intent is None, str(killer)
-        assert leaked["AWS_ACCESS_KEY_ID"] in journal.revoked, str(killer)
+        assert journal.intent is None, when
+        assert leaked["AWS_ACCESS_KEY_ID"] in journal.revoked, when
 
 
 @pytest.mark.parametrize("part", range(PARTS))
@@ -103,15 +100,14 @@ def test_a_revocation_without_a_replacement(made: World, part: int) -> None:
         assert made.run("deploy").code == 0
         leaked = made.held()
         assert leaked is not None
-        killer = Killer(made.zygote, n, moment)
-        made.run("revoke", flags, killer)
+        when = made.kill("revoke", n, moment, flags)
         again = made.run("revoke", flags)
-        assert again.code == 0, f"{killer}: {again.text}"
-        assert not made.works(leaked), str(killer)
-        made.assert_no_key(str(killer))
+        assert again.code == 0, f"{when}: {again.text}"
+        assert not made.works(leaked), when
+        made.assert_no_key(when)
         rotated = made.run("rotate", {**ROTATE, "force": True, "now": False})
         assert rotated.code == 3, rotated.text
-        made.assert_no_key(f"{killer}, then rotated")
+        made.assert_no_key(f"{when}, then rotated")
 
 
 @pytest.mark.parametrize("part", range(PARTS))
@@ -122,8 +118,7 @@ def test_a_removal(made: World, part: int) -> None:
     made.assert_no_key("never killed")
     for n, moment in kills(made.requests, part):
         assert made.run("deploy").code == 0
-        killer = Killer(made.zygote, n, moment)
-        made.run("destroy", killer=killer)
+        when = made.kill("destroy", n, moment)
         again = made.run("destroy")
-        assert again.code == 0, f"{killer}: {again.text}"
-        made.assert_no_key(str(killer))
+        assert again.code == 0, f"{when}: {again.text}"
+        made.assert_no_key(when)

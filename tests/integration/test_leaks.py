@@ -19,6 +19,7 @@ import pytest
 
 from tests.project import Done, Project
 from tests.proxy import Answer, Request
+from tests.zygote import Zygote
 
 if TYPE_CHECKING:
     from tests.conftest import EmbeddedAws
@@ -34,9 +35,18 @@ logging.basicConfig(level=logging.DEBUG)
 for name in ("botocore", "boto3", "urllib3"):
     logging.getLogger(name).setLevel(logging.DEBUG)
 http.client.HTTPConnection.debuglevel = 1
-from ci_user import commands
-sys.exit(commands.run(lambda console: commands.deploy(console, env="testing", yes=True, confirm="", plan="", digest="",
-    allow_replace=False, lock_timeout="0s"), json=True, verbose=True))
+from ci_user import commands, key_commands
+common = {"env": "testing", "yes": True, "confirm": "", "lock_timeout": "0s"}
+tasks = {
+    "deploy": (commands.deploy, {"plan": "", "digest": "", "allow_replace": False}),
+    "rotate": (key_commands.rotate, {"every": False, "force": True, "now": False}),
+    "rotate --now": (key_commands.rotate, {"every": False, "force": True, "now": True}),
+    "revoke": (key_commands.revoke, {"all_keys": False, "delete_key": [], "no_replacement": False}),
+    "redeliver": (key_commands.redeliver, {"to": ["aws-secrets-manager", "dotenv"]}),
+    "reactivate": (key_commands.reactivate, {"key": ""}),
+}
+task, flags = tasks[sys.argv[1]]
+sys.exit(commands.run(lambda console: task(console, **common, **flags), json=True, verbose=True))
 """
 
 
@@ -63,10 +73,20 @@ def files(root: Path) -> dict[str, bytes]:
     return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file() and p != delivered}
 
 
+_searched: set[str] = set()
+REVOKE = {"env": "testing", "all_keys": False, "delete_key": [], "no_replacement": False}
+REVOKE |= {"yes": True, "confirm": "", "lock_timeout": "0s"}
+
+
 def remote(aws: EmbeddedAws) -> dict[str, bytes]:
-    """Return every version of everything in the state bucket, and the user's tags."""
+    """Return every version of everything in the state bucket that was not searched yet, and the user's tags.
+
+    A version never changes, and no key is in one that is older than the key.
+    """
     s3 = aws.client("s3")
-    listed = s3.list_object_versions(Bucket="leaks-state").get("Versions", [])
+    every = s3.list_object_versions(Bucket="leaks-state").get("Versions", [])
+    listed = [version for version in every if version["VersionId"] not in _searched]
+    _searched.update(version["VersionId"] for version in listed)
     places = {
         f"s3:{v['Key']}:{v['VersionId']}": s3.get_object(Bucket="leaks-state", Key=v["Key"], VersionId=v["VersionId"])[
             "Body"
@@ -87,11 +107,37 @@ def project(new_project: NewProject) -> Project:
     return made
 
 
-def loud(project: Project, *, by_invoke: bool) -> Done:
+@pytest.fixture(scope="module")
+def keeping(project: Project) -> Iterator[Zygote]:
+    """The key work of a deploy, without its Terraform; the identity is there."""
+    done = project.invoke("deploy", "--env", "testing", "--yes")
+    assert done.code == 0, done.text
+    zygote = Zygote(project.root, project.environ)
+    yield zygote
+    zygote.close()
+
+
+def reset(project: Project, keeping: Zygote, aws: EmbeddedAws) -> None:
+    """Begin anew with one delivered key and no deny."""
+    project.proxy.clear()
+    project.write()
+    iam = aws.client("iam")
+    for name in iam.list_user_policies(UserName=USER)["PolicyNames"]:
+        iam.delete_user_policy(UserName=USER, PolicyName=name)
+    for key in iam.list_access_keys(UserName=USER)["AccessKeyMetadata"]:
+        iam.delete_access_key(UserName=USER, AccessKeyId=key["AccessKeyId"])
+    ended = keeping.run("deploy", env="testing")
+    assert ended.code == 0, ended.text
+    # What it printed is no output of a command under test.
+    (project.root / "output").unlink()
+
+
+def loud(project: Project, task: str, *, by_invoke: bool = False) -> Done:
     if by_invoke:
-        return project.invoke("--debug", "deploy", "--env", "testing", "--yes", "--verbose", TF_LOG="TRACE")
+        flags = ("--force",) if task == "rotate" else ()
+        return project.invoke("--debug", task, *flags, "--env", "testing", "--yes", "--verbose", TF_LOG="TRACE")
     done = subprocess.run(
-        [sys.executable, "-c", _LOUD],
+        [sys.executable, "-c", _LOUD, task],
         cwd=project.root,
         env=project.environ,
         capture_output=True,
@@ -154,7 +200,7 @@ def test_a_deploy_that_fails_in_terraform_leaks_nothing(project: Project, aws: E
     error = b"<ErrorResponse><Error><Code>AccessDenied</Code><Message>no</Message></Error></ErrorResponse>"
     # The first deploy makes policies, a later one reads them.
     project.proxy.before = lambda r: Answer(403, error) if r.action in ("CreatePolicy", "GetPolicy") else None
-    done = loud(project, by_invoke=True)
+    done = loud(project, "deploy", by_invoke=True)
     project.proxy.clear()
     assert done.code == 1, done.text[-2000:]
     assert "TRACE" in done.err
@@ -164,7 +210,7 @@ def test_a_deploy_that_fails_in_terraform_leaks_nothing(project: Project, aws: E
 def test_a_deploy_that_succeeds_leaks_nothing_and_the_backends_have_the_key(project: Project, aws: EmbeddedAws) -> None:
     # Another test of this file may have made the key already: the workers take tests from each other.
     without_key(aws)
-    done = loud(project, by_invoke=True)
+    done = loud(project, "deploy", by_invoke=True)
     assert done.code == 0, done.text[-2000:]
     assert_no_leak(project, aws, done)
     secret = secrets_of(project)[-1]
@@ -173,6 +219,7 @@ def test_a_deploy_that_succeeds_leaks_nothing_and_the_backends_have_the_key(proj
     assert found(secret, {"store": stored.encode(), "dotenv": delivered}) == ["dotenv", "store"]
 
 
+@pytest.mark.parametrize("task", ["rotate", "revoke"])
 @pytest.mark.parametrize(
     ("before", "after"),
     [
@@ -182,28 +229,59 @@ def test_a_deploy_that_succeeds_leaks_nothing_and_the_backends_have_the_key(proj
         (unknown_key, None),
         (refused("UpdateSecretVersionStage"), None),
         (None, lost("PutSecretValue")),
+        (None, lost("UpdateAccessKey")),
+        (refused("DescribeSecret"), None),
     ],
-    ids=["mint's answer lost", "staging", "reading back", "verification", "promotion", "staging's answer lost"],
+    ids=[
+        "mint's answer lost",
+        "staging",
+        "reading back",
+        "verification",
+        "promotion",
+        "staging's answer lost",
+        "old key",
+        "looking",
+    ],
 )
-def test_a_deploy_that_fails_at_a_step_of_the_key_leaks_nothing(
+def test_a_key_command_that_fails_at_a_step_leaks_nothing(
     project: Project,
+    keeping: Zygote,
     aws: EmbeddedAws,
     before: Callable[[Request], Answer | None] | None,
     after: Callable[[Request], Answer | None] | None,
+    task: str,
 ) -> None:
-    without_key(aws)
+    reset(project, keeping, aws)
+    project.write(
+        verification={"successes": 2, "interval": "10ms", "deadline": "1s", "lag": "0s"},
+        rotation={"grace": "0s", "soak": "0s", "expire_after": "0s"},
+    )
     minted = len(project.proxy.minted)
-    project.write(verification={"successes": 2, "interval": "10ms", "deadline": "1s", "lag": "0s"})
     project.proxy.before = before or (lambda _: None)
     project.proxy.after = after or (lambda _: None)
-    done = loud(project, by_invoke=minted % 2 == 0)
+    done = loud(project, task, by_invoke=minted % 2 == 0)
     project.proxy.clear()
     assert done.code == 1, done.text[-3000:]
-    assert len(project.proxy.minted) == minted + 1
     assert_no_leak(project, aws, done)
-    healed = project.invoke("deploy", "--env", "testing", "--yes")
-    assert healed.code == 0, healed.text
-    assert_no_leak(project, aws, healed)
+    healed = keeping.run("deploy", env="testing") if task == "rotate" else keeping.run("revoke", **REVOKE)
+    assert healed.code in (0, 3), healed.text[-3000:]
+    (project.root / "output").unlink()
+    assert_no_leak(project, aws, Done(0, healed.text, ""))
+
+
+@pytest.mark.parametrize("task", ["rotate", "rotate --now", "revoke", "redeliver", "reactivate"])
+def test_a_key_command_that_succeeds_leaks_nothing(
+    project: Project, keeping: Zygote, aws: EmbeddedAws, task: str
+) -> None:
+    reset(project, keeping, aws)
+    if task == "reactivate":
+        project.write(rotation={"grace": "0s", "soak": "1d", "expire_after": "0s"})
+        assert project.invoke("rotate", "--env", "testing", "--force").code == 0
+    done = loud(project, task)
+    assert done.code == (3 if task == "revoke" else 0), done.text[-3000:]
+    assert_no_leak(project, aws, done)
+    trail = (project.root / ".cache" / "audit.jsonl").read_bytes()
+    assert task.split()[0].encode() in trail
 
 
 def test_the_same_search_finds_a_planted_secret_in_every_form(project: Project) -> None:
