@@ -1,9 +1,10 @@
 # The two commands of the README, and the set-up that both share. Nothing clever: what can be said in Python is said there.
 .POSIX:
-.PHONY: sandbox test lock catalogue
+.PHONY: sandbox test test-long lock catalogue
 
 PYTHON = python3
 VENV = .venv
+ONLY =
 COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(VENV)/bin/uv pip compile --quiet --universal --generate-hashes \
 	--no-emit-index-url --python-version 3.11
 
@@ -15,6 +16,11 @@ test: $(VENV)/ready
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/python -m pytest -n 2 --dist worksteal
+
+# Kills runs at every request and every moment of it, Terraform's requests too. Hours; the scheduled CI runs it.
+test-long: $(VENV)/ready
+	CI_USER_LONG=1 $(VENV)/bin/python -m pytest -n 2 --dist worksteal -m "long or not long" -k "$(ONLY)" \
+		tests/integration/test_kill_every_request.py tests/faults/test_kill_at_every_call.py
 
 # Set-up leaves a stamp last, so that an interrupted one is done again and a finished one is never repeated.
 $(VENV)/ready: requirements.txt requirements-sandbox.txt requirements-uv.txt

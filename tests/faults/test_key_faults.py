@@ -17,10 +17,12 @@ from botocore.loaders import Loader, create_loader
 from ci_user import rotation
 from ci_user.backends import Held, open_backend, settings_model
 from ci_user.environment import Verification
+from ci_user.environment_parts import Rotation
 from ci_user.errors import AwsError, BackendError, CiUserError, KeyStateError
 from ci_user.iam_user import IamUser
 from ci_user.keeper import Kept, KeyKeeper
 from ci_user.lease import Lease, peek
+from ci_user.rotation import Goal
 from ci_user.secret import Secret
 from ci_user.state_bucket import StateBucket
 from tests.proxy import Answer, Proxy, Request
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from tests.conftest import EmbeddedAws
 
 MANAGER, PARAMETERS = "aws-secrets-manager", "aws-ssm"
+KEEP = rotation.Keep()
 STAGES = (MANAGER, PARAMETERS)
 MINT = "CreateAccessKey"
 BUCKET = "key-faults-state"
@@ -117,7 +120,7 @@ class World:
         models = [settings_model(one["backend"]).model_validate(one) for one in settings]
         return [open_backend(model, access, self.names, self.directory) for model in models]
 
-    def run(self) -> Kept:
+    def run(self, goal: Goal = KEEP, *, lag: timedelta = timedelta(0)) -> Kept:
         """Do the key work as a run of its own would: new clients, new lease, new keeper."""
         self.runs += 1
         seen = len(self.proxy.requests)
@@ -140,13 +143,14 @@ class World:
                     backends=self.backends(fenced),
                     lease=lease,
                     verification=Verification(
-                        successes=1, interval=timedelta(milliseconds=1), deadline=timedelta(seconds=1), lag=timedelta(0)
+                        successes=1, interval=timedelta(milliseconds=1), deadline=timedelta(seconds=1), lag=lag
                     ),
+                    schedule=Rotation(grace=timedelta(0), soak=timedelta(0), expire_after=timedelta(0)),
                     user_arn=self.arn,
                     pause=no_pause,
                 )
                 keeper.preflight()
-                return keeper.reach(rotation.Keep())
+                return keeper.reach(goal)
         finally:
             self.mints.append([request for request in self.proxy.requests[seen:] if request.action == MINT])
 
@@ -159,7 +163,7 @@ class World:
         document: dict[str, str] = json.loads(text)
         return document
 
-    def assert_settled(self, when: str) -> str:
+    def assert_settled(self, when: str, *, most: int = 1) -> str:
         """See that one key is left, delivered and working, and nothing half done; return its id."""
         (key,) = self.listed()
         document = self.consumed()
@@ -179,8 +183,8 @@ class World:
         assert [(one.id, one.state, len(one.delivered)) for one in state.journal.keys.values()] == [
             (key_id, "delivered", 2)
         ], when
-        # An orphan goes before its successor is made, so there is never even a second key.
-        assert self.most == 1, when
+        # An orphan goes before its successor is made, so a first key is never even joined by a second one.
+        assert self.most <= most, when
         assert all(len(minted) <= 1 for minted in self.mints), when
         agents = [minted[0].headers["user-agent"].partition("ci-user-intent/")[2] for minted in self.mints if minted]
         assert all(agents), when
@@ -434,3 +438,136 @@ class Refusing:
         self.staged = any(b"AWS_SECRET_ACCESS_KEY" in one.body for one in earlier)
         self.minted = len([one for one in earlier if one.action == MINT])
         return refused_json("AccessDeniedException")
+
+
+ROTATE = rotation.Rotate(force=True)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("fault", ["throttled", "dropped before it arrives", "dropped after it took effect"])
+def test_the_first_attempt_of_every_changing_request_of_a_rotation_fails_and_it_ends_well(
+    new_world: NewWorld, stage: str, fault: str
+) -> None:
+    world, seen = new_world(stage), set[tuple[str, bytes]]()
+    old = world.run().key_id
+
+    def interfere(request: Request) -> Answer | None:
+        key = (request.action, request.body)
+        if not request.changing or request.action == MINT or key in seen:
+            return None
+        seen.add(key)
+        return THROTTLED[service(request)] if fault == "throttled" else Answer(drop=True)
+
+    if fault == "dropped after it took effect":
+        world.proxy.after = interfere
+    else:
+        world.proxy.before = interfere
+    kept = world.run(ROTATE)
+    assert kept.made
+    assert kept.key_id != old
+    world.assert_settled(fault, most=2)
+    assert {"UpdateAccessKey", "DeleteAccessKey"} <= {action for action, _ in seen}
+    assert [len(minted) for minted in world.mints] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (refused("LimitExceeded", 409), KeyStateError),
+        (refused("Throttling"), AwsError),
+        (refused("InternalFailure", 500), AwsError),
+    ],
+)
+def test_a_rotation_whose_mint_is_refused_leaves_the_old_key_and_asks_once(
+    new_world: NewWorld, answer: Answer, error: type[CiUserError]
+) -> None:
+    world = new_world()
+    old = world.run().key_id
+    world.proxy.before = at(MINT, answer)
+    with pytest.raises(error):
+        world.run(ROTATE)
+    assert [len(minted) for minted in world.mints] == [1, 1]
+    assert [key["AccessKeyId"] for key in world.listed()] == [old]
+    assert world.consumed()["AWS_ACCESS_KEY_ID"] == old
+    world.proxy.clear()
+    # The intent stands, so the rotation is finished without being asked for again.
+    assert world.run(rotation.Rotate()).key_id != old
+    world.assert_settled("refused", most=2)
+
+
+def test_a_new_key_that_sts_does_not_know_for_a_while_is_not_delivered_before_it_does(new_world: NewWorld) -> None:
+    world = new_world()
+    old = world.run().key_id
+    ignorant = [3]
+
+    def stale(request: Request) -> Answer | None:
+        if request.action == "GetCallerIdentity" and "Credential=AKIA" in request.headers.get("authorization", ""):
+            assert world.consumed()["AWS_ACCESS_KEY_ID"] == old
+            ignorant[0] -= 1
+            if ignorant[0] >= 0:
+                return refused("InvalidClientTokenId", 403)
+        return None
+
+    world.proxy.before = stale
+    assert world.run(ROTATE).made
+    assert ignorant[0] < 0
+    world.assert_settled("stale", most=2)
+
+
+def test_a_deleted_key_that_iam_lists_for_a_while_is_not_taken_for_somebody_elses(new_world: NewWorld) -> None:
+    world, lag = new_world(), timedelta(minutes=1)
+    world.run()
+    lists: list[bytes] = []
+    deleted: list[str] = []
+
+    def remember(request: Request, status: int, body: bytes) -> None:
+        if request.action == "ListAccessKeys" and body.count(b"<AccessKeyId>") == 2:
+            lists.append(body)
+        if request.action == "DeleteAccessKey":
+            deleted.append(request.action)
+
+    def stale(request: Request) -> Answer | None:
+        if request.action == "ListAccessKeys" and deleted:
+            return Answer(200, lists[-1], headers=(("Content-Type", "text/xml"),))
+        return None
+
+    world.proxy.observe, world.proxy.after = remember, stale
+    # The run that deleted it does not believe that it is there again, nor does the next one while lists may run behind.
+    current = world.run(ROTATE, lag=lag).key_id
+    assert deleted
+    assert current == world.consumed()["AWS_ACCESS_KEY_ID"]
+    kept = world.run(rotation.Rotate(), lag=lag)
+    assert (kept.key_id, kept.acts) == (current, ())
+    world.proxy.clear()
+    world.run(rotation.Rotate())
+    world.assert_settled("stale", most=2)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_backend_that_refuses_each_call_of_a_rotation_loses_no_key(new_world: NewWorld, stage: str) -> None:
+    recording = new_world(stage)
+    recording.run()
+    recording.proxy.clear()
+    recording.run(ROTATE)
+    calls = [request for request in recording.proxy.requests if service(request) in SERVICES.values()]
+    for number in first_and_last(calls):
+        world, count = new_world(stage), [0]
+        old = world.run().key_id
+
+        def refuse(request: Request, number: int = number, count: list[int] = count) -> Answer | None:
+            if service(request) not in SERVICES.values():
+                return None
+            count[0] += 1
+            return refused_json("AccessDeniedException") if count[0] - 1 == number else None
+
+        world.proxy.before = refuse
+        with pytest.raises(BackendError):
+            world.run(ROTATE)
+        when = f"call {number}, {calls[number].action}"
+        world.proxy.clear()
+        held = world.consumed()
+        assert world.aws.access.with_key(held["AWS_ACCESS_KEY_ID"], Secret(held["AWS_SECRET_ACCESS_KEY"])).caller(), (
+            when
+        )
+        assert world.run(ROTATE).key_id != old, when
+        world.assert_settled(when, most=2)
