@@ -76,6 +76,10 @@ class Refusal(Exception):  # noqa: N818 - an answer that the caller asked for, n
         self.code = code
 
 
+class NoAnswerError(BackendError):
+    """AWS did not answer, so that nobody knows whether the call took effect."""
+
+
 def document(key: AccessKey, region: str) -> str:
     """Return the JSON document that consumers read. It holds the secret: pass it on, bind it to no name."""
     return json.dumps({"AWS_ACCESS_KEY_ID": key.id, "AWS_SECRET_ACCESS_KEY": key.secret.reveal(), "AWS_REGION": region})
@@ -141,6 +145,7 @@ class Service:
         expecting: tuple[str, ...] = (),
         permissions: tuple[str, ...] = (),
         secret: bool = False,
+        once: bool = False,
     ) -> T:
         """Return what ``send`` returns when it is given the client.
 
@@ -150,16 +155,18 @@ class Service:
             expecting: Error codes that are raised as ``Refusal``.
             permissions: Further IAM actions that the call takes.
             secret: Request or answer hold a secret, so AWS's words, which may quote it, are left out.
+            once: Repeating it is not safe, so the SDK must not.
 
         Raises:
             Refusal: AWS answered with one of the codes in ``expecting``.
-            BackendError: AWS refused, failed or did not answer.
+            BackendError: AWS refused or failed; ``NoAnswerError`` when it did not answer.
         """
         from botocore.exceptions import BotoCoreError, ClientError
 
         failure: Exception
         try:
-            return send(self._access.client(self._name, self._region))
+            attempts = {"attempts": 1} if once else {}
+            return send(self._access.client(self._name, self._region, **attempts))
         except ClientError as error:
             code = str(error.response.get("Error", {}).get("Code", "an error without a code"))
             if code in expecting:
@@ -169,7 +176,7 @@ class Service:
                 failure = self._refused(operation, code, message, permissions)
         except BotoCoreError as error:
             # The text of a validation error quotes the request, so only the kind is told.
-            failure = BackendError(
+            failure = NoAnswerError(
                 f"{operation}: no answer from AWS ({type(error).__name__})",
                 where=self._target,
                 expected="an answer in time",

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -18,6 +19,7 @@ from pydantic import Field
 
 from ci_user.backends.aws import (
     AwsBackendSettings,
+    NoAnswerError,
     Refusal,
     Service,
     document,
@@ -37,6 +39,7 @@ from ci_user.backends.refusals import (
 )
 from ci_user.environment_fields import matching
 from ci_user.errors import BackendError
+from ci_user.text import plain
 
 if TYPE_CHECKING:
     from ci_user.secret import AccessKey
@@ -48,6 +51,9 @@ _DESCRIPTION: Final = re.compile(
 )
 _MISSING: Final = "ParameterNotFound"
 _EXISTS: Final = "ParameterAlreadyExists"
+_TRANSIENT: Final = ("ThrottlingException", "Throttling", "TooManyUpdates", "InternalServerError", "ServiceUnavailable")
+_WAITS: Final = (0.1, 0.4, 1.6, 0.0)
+"""Seconds after each try of a write that failed for a moment."""
 _WRITING = threading.Lock()
 """Two threads that promote the same key would each take the other's write for a stranger's."""
 
@@ -265,25 +271,35 @@ class ParameterStore:
         more: dict[str, Any] = {"KeyId": kms_key} if kms_key else {}
         # Creating without Overwrite fails if somebody was quicker, and AWS takes tags on creation only.
         more |= {"Overwrite": True} if old else {"Tags": owner_tags(self._environment)}
-        try:
-            written = self._service.call(
-                "PutParameter",
-                lambda client: client.put_parameter(
-                    Name=name,
-                    Type="SecureString",
-                    Description=told,
-                    Value=document(key, self._environment.region),
-                    **more,
-                ),
-                expecting=(_EXISTS,),
-                permissions=("AddTagsToResource",),
-                secret=True,
-            )["Version"]
-        except Refusal:
-            made = self._describe().get(name)
-            if made is not None and made.ours and made.key_id == key.id:
-                return  # the SDK repeated a request whose answer was lost
-            raise self._changed(name) from None
+        for wait in _WAITS:
+            try:
+                written = self._service.call(
+                    "PutParameter",
+                    lambda client: client.put_parameter(
+                        Name=name,
+                        Type="SecureString",
+                        Description=told,
+                        Value=document(key, self._environment.region),
+                        **more,
+                    ),
+                    expecting=(_EXISTS, *_TRANSIENT),
+                    permissions=("AddTagsToResource",),
+                    secret=True,
+                    # The SDK would repeat a write whose answer was lost, and each one is a version.
+                    once=True,
+                )["Version"]
+            except (Refusal, NoAnswerError) as error:
+                made = self._describe().get(name)
+                if made is not None and made.ours and made.key_id == key.id:
+                    return  # it took effect, and the answer was lost
+                if (made.version if made else 0) != version - 1:
+                    raise self._changed(name) from None
+                failure = error
+                time.sleep(wait)
+            else:
+                break
+        else:
+            raise self._gave_up(name, failure)
         if written != version:
             raise BackendError(
                 f"the parameter {name} was written by somebody else at the same moment",
@@ -292,6 +308,17 @@ class ParameterStore:
                 do="what they wrote is in the parameter's history: aws ssm get-parameter-history; "
                 "then delete the parameter and deploy again",
             )
+
+    def _gave_up(self, name: str, failure: Refusal | NoAnswerError) -> BackendError:
+        if isinstance(failure, NoAnswerError):
+            return failure
+        return BackendError(
+            f"PutParameter: AWS answered {plain(failure.code)}, {len(_WAITS)} times in a row",
+            where=self.target,
+            expected=f"the parameter {name} written",
+            do="wait a minute, then run the same command again",
+            runbook="backend",
+        )
 
     def _delete(self, name: str) -> bool:
         try:

@@ -68,8 +68,8 @@ class AwsAccess(Protocol):
     def partition(self) -> str:
         """``aws``, ``aws-us-gov`` or ``aws-cn``."""
 
-    def client(self, service: str, region: str | None = None) -> Any:
-        """Return a boto3 client for ``service`` in ``region``, by default the access's own."""
+    def client(self, service: str, region: str | None = None, *, attempts: int = 4) -> Any:
+        """Return a boto3 client for ``service`` in ``region``, by default the access's own; ``attempts`` counts the first try."""
 
 
 class BackendSettings(BaseModel):

@@ -40,7 +40,7 @@ class EmbeddedAws(Protocol):
     @property
     def access(self) -> AwsAccess: ...
 
-    def client(self, service: str, region: str | None = None) -> Any: ...
+    def client(self, service: str, region: str | None = None, *, attempts: int = 4) -> Any: ...
 
 
 def new_key() -> AccessKey:
@@ -68,7 +68,7 @@ class Watched:
         self.answer: Callable[[str], tuple[int, str] | None] = lambda _: None
         self._seen: set[int] = set()
 
-    def client(self, service: str, region: str | None = None) -> Any:
+    def client(self, service: str, region: str | None = None, *, attempts: int = 4) -> Any:
         client = self._access.client(service, region, attempts=1)
         if id(client) not in self._seen:
             self._seen.add(id(client))

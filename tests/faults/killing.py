@@ -48,6 +48,13 @@ def kills(requests: Sequence[Request], part: int) -> list[tuple[int, Moment]]:
     return chosen[part::PARTS]
 
 
+def beginning(requests: Sequence[Request]) -> int:
+    """Return the number of the first request that changes more than who holds the lease: until then nothing has happened."""
+    changing = [n for n, request in enumerate(requests) if request.changing]
+    takes_the_lease = "lease.json" in requests[changing[0]].path
+    return changing[1] if takes_the_lease else changing[0]
+
+
 _ALLOWS = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]})
 _EMPTY = "<{0}Response><{0}Result><IsTruncated>false</IsTruncated><{1}/></{0}Result></{0}Response>"
 # What the embedded AWS does not know: the user has none of these.

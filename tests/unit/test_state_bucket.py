@@ -67,7 +67,7 @@ class Access:
     def __init__(self, client: ScriptedS3) -> None:
         self._client = client
 
-    def client(self, service: str, region: str | None = None) -> Any:
+    def client(self, service: str, region: str | None = None, *, attempts: int = 4) -> Any:
         assert service == "s3"
         return self._client
 

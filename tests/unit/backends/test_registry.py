@@ -31,7 +31,7 @@ class NoAccess:
     region = "eu-west-1"
     partition = "aws"
 
-    def client(self, service: str, region: str | None = None) -> Any:
+    def client(self, service: str, region: str | None = None, *, attempts: int = 4) -> Any:
         raise AssertionError("nothing may be contacted")
 
 

@@ -35,7 +35,7 @@ class NoAccess:
     region = "eu-west-1"
     partition = "aws"
 
-    def client(self, service: str, region: str | None = None) -> Any:
+    def client(self, service: str, region: str | None = None, *, attempts: int = 4) -> Any:
         raise AssertionError("nothing may be contacted")
 
 
