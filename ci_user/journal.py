@@ -53,7 +53,7 @@ class Intent:
 
     Args:
         id: 32 hexadecimal digits; they travel in CreateAccessKey's user agent, so CloudTrail can confirm them.
-        reason: Why: ``first``, ``repair``, ``rotate``.
+        reason: Why: ``first``, ``repair``, ``rotate``, ``replace``.
         before: The ids of the keys that were there before.
         at: When, by the state bucket's clock.
         run: The run that meant it.

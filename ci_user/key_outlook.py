@@ -87,15 +87,13 @@ def old_keys(seen: Observation) -> tuple[OldKey, ...]:
     return tuple(_old_key(seen, record) for record in older_keys(seen))
 
 
-def held_up(seen: Observation) -> str | None:
-    """Return why a key that is due is not renewed now, or None."""
+def held_up(seen: Observation, *, forced: bool) -> str | None:
+    """Return why a key that is due, or whose renewal was asked for, is not renewed now; None when it is not held up."""
     delivered = delivered_key(seen)
-    if delivered is None or not is_due(seen, delivered) or seen.renewed:
+    if delivered is None or seen.renewed or len(seen.keys) < KEYS_PER_USER or not (forced or is_due(seen, delivered)):
         return None
-    if len(seen.keys) < KEYS_PER_USER:
-        return None
-    waiting = ", ".join(old.id for old in old_keys(seen))
-    return f"{delivered.id} is due, and IAM has no room for a third key until {waiting or 'one of them'} has gone"
+    waiting = ", ".join(old.id for old in old_keys(seen)) or "another key"
+    return f"{delivered.id} is not renewed now: IAM has no room for a third key until {waiting} has gone (--now)"
 
 
 def deny_notes(seen: Observation) -> tuple[str, ...]:

@@ -61,13 +61,13 @@ def rotate(
             seen = keeper.observe(goal)
             keeper.refuse_what_needs_a_person(seen, goal)
             if isinstance(rotation.decide(seen, goal), Done):
-                return _rotated(run, attached, _nothing(seen), started)
+                return _rotated(run, attached, _nothing(seen), started, forced=force)
             if now:
                 _say_what_breaks(run, keeper, seen)
                 consent.require(run.environment, "rotate --now")
                 lease.check()
             keeper.preflight()
-            return _rotated(run, attached, keeper.reach(goal), started)
+            return _rotated(run, attached, keeper.reach(goal), started, forced=force)
 
 
 def redeliver(
@@ -211,10 +211,10 @@ def _nothing(seen: Observation) -> Kept:
     return Kept(key_id=delivered.id if delivered else None, made=False, changed=False, acts=(), waited=0.0, seen=seen)
 
 
-def _rotated(run: Run, attached: tuple[str, ...], kept: Kept, started: float) -> RotateReport:
+def _rotated(run: Run, attached: tuple[str, ...], kept: Kept, started: float, *, forced: bool) -> RotateReport:
     seen = kept.seen
     assert seen is not None  # noqa: S101 - each way here has looked
-    blocked = held_up(seen)
+    blocked = held_up(seen, forced=forced)
     return RotateReport(
         environment=run.environment.name,
         deployed=True,

@@ -306,6 +306,8 @@ class _Answer:
     def _wait_until_refused(self, keys: Sequence[LiveKey]) -> None:
         """Wait until AWS refuses the keys: asked with those that a backend holds, for as long as lists run behind with others."""
         verification, blind = self.run.environment.verification, False
+        if keys:
+            self.run.console.line("  waiting until AWS refuses what was deactivated ...")
         for key in keys:
             held = self._read_back(key.id)
             if held is None:
@@ -336,6 +338,9 @@ class _Answer:
         assert self.deny.cutoff is not None  # noqa: S101 - and narrowed it
         left = (self.deny.cutoff - self.user.aws_time()).total_seconds()
         if left > 0:
+            self.run.console.line(
+                f"  waiting {left:.0f} s, so that what is made with the new key is newer than the cut-off ..."
+            )
             self.pause(left)
 
     def _deny(self, deny: Revocation, act: str | None) -> None:

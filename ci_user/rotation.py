@@ -265,7 +265,8 @@ def _towards(seen: Observation, goal: Goal) -> Action:
     if isinstance(goal, Rotate):
         return _rotate(seen, delivered, goal)
     if delivered is None:
-        return _new_key(seen, "repair" if _live(seen) else "first")
+        reason = "replace" if isinstance(goal, Replace) else "repair" if _live(seen) else "first"
+        return _new_key(seen, reason)
     return (
         _keep(seen, delivered) or (_leave_former(seen) if isinstance(goal, Keep) else None) or _finish(seen, delivered)
     )

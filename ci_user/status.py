@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 from ci_user.credentials import calling
 from ci_user.iam_user import IamUser, LiveKey
 from ci_user.reports.model import KeyStatus, StatusReport
+from ci_user.revocation import LASTS
 
 if TYPE_CHECKING:
     from ci_user.backends.protocol import Held
     from ci_user.journal import Journal
+    from ci_user.revocation import Revocation
     from ci_user.run import Run
 
 
@@ -37,6 +39,7 @@ def status(run: Run) -> StatusReport:
                 policies += [policy["PolicyArn"] for policy in attached]
     keys = user.access_keys() if live is not None else ()
     journal = seen.journal if seen else None
+    revocation = user.revocation() if live is not None else None
     return StatusReport(
         environment=environment.name,
         account_id=environment.account_id,
@@ -45,19 +48,22 @@ def status(run: Run) -> StatusReport:
         boundary=live.boundary_arn if live else None,
         groups=live.groups if live else (),
         policies=(*policies, *(live.attached if live else ())),
-        keys=tuple(_key(user, key, journal, held) for key in keys),
+        keys=tuple(_key(user, key, journal, held, revocation) for key in keys),
         targets=tuple(held),
         quarantined_by=live.quarantined_by if live else (),
         holder=seen.holder_text if seen else None,
-        notes=_notes(keys, journal, held),
+        notes=(*_notes(keys, journal, held), *_deny(revocation)),
     )
 
 
-def _key(user: IamUser, key: LiveKey, journal: Journal | None, held: dict[str, Held]) -> KeyStatus:
+def _key(
+    user: IamUser, key: LiveKey, journal: Journal | None, held: dict[str, Held], revocation: Revocation | None
+) -> KeyStatus:
     import datetime as dt
 
     used = user.last_use(key.id)
     record = journal.keys.get(key.id) if journal else None
+    revoked = key.id in (*(journal.revoked if journal else ()), *(revocation.key_ids if revocation else ()))
     return KeyStatus(
         id=key.id,
         active=key.active,
@@ -65,9 +71,18 @@ def _key(user: IamUser, key: LiveKey, journal: Journal | None, held: dict[str, H
         age_days=(dt.datetime.now(tz=dt.UTC) - key.created).days,
         last_used=used.at.isoformat() if used.at else None,
         last_used_in=f"{used.service}, {used.region}" if used.at else None,
-        journal=record.state if record else "not made by this tool",
+        journal=(record.state if record else "not made by this tool") + (", revoked" if revoked else ""),
         held_by=tuple(target for target, holds in held.items() if holds.current == key.id),
     )
+
+
+def _deny(revocation: Revocation | None) -> tuple[str, ...]:
+    if revocation is None:
+        return ()
+    if revocation.cutoff is None:
+        return ("a revocation is not finished and everything is denied: `invoke revoke` goes on with it",)
+    until = (revocation.cutoff + LASTS).isoformat(timespec="seconds")
+    return (f"revoked: sessions from before {revocation.cutoff.isoformat()} are denied everything, until {until}",)
 
 
 def _notes(keys: tuple[LiveKey, ...], journal: Journal | None, held: dict[str, Held]) -> tuple[str, ...]:

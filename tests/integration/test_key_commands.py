@@ -146,6 +146,7 @@ def test_a_rotation_leaves_the_old_key_active_for_its_grace_then_inactive_then_d
     again = run(project, "rotate", "--force")
     assert again.code == 0, again.text
     assert "in its grace until" in again.out
+    assert "is not renewed now" in again.out
     assert set(states(project, aws).values()) == {"Active"}
     project.write(rotation={**AT_ONCE, "soak": "1d"})
     assert run(project, "rotate").code == 0
@@ -358,6 +359,10 @@ def test_a_leak_is_answered_in_one_command(project: Project, aws: EmbeddedAws) -
     own = aws.access.with_key(new["AWS_ACCESS_KEY_ID"], Secret(new["AWS_SECRET_ACCESS_KEY"]))
     assert allowed(own.client("logs"))
     assert allowed(session_of(aws, new))
+    status = run(project, "status")
+    assert f"{leaked['AWS_ACCESS_KEY_ID']} inactive" in status.out
+    assert "inactive, revoked" in status.out
+    assert "are denied everything, until" in status.out
     # It outlives a deploy, and the key never comes back.
     again = run(project, "deploy", "--yes")
     assert again.code == 0, again.text

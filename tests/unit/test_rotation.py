@@ -534,7 +534,7 @@ def test_a_revoked_key_is_retired_by_whoever_comes_first_and_deleted_when_its_de
         assert decide(noted, goal) == acts.Retire(OURS)
     retired = journal(record(OURS, "inactive", delivered=BOTH)).with_revoked((OURS,))
     inactive = replace(leaked, keys=(key(OURS, active=False),), journal=retired)
-    assert decide(inactive, Replace()) == acts.RecordIntent("repair")
+    assert decide(inactive, Replace()) == acts.RecordIntent("replace")
     assert decide(inactive, Rotate(force=True)) == acts.Done(None)
     again = decide(replace(inactive, keys=(key(OURS),)), Rotate())
     assert again == acts.Retire(OURS)
