@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from html import escape
 from pathlib import Path
+from typing import get_args
 
+from ci_user.journal import KeyState
 from ci_user.key_life import LIFE, Place, Step
 
 FILE = Path(__file__).resolve().parent.parent / "docs" / "life-of-a-key.svg"
 
-_LEFT, _WIDTH, _BOX, _GAP = 250, 900, (150, 40), 62
+_LEFT, _WIDTH, _BOX, _GAP = 250, 990, (150, 40), 62
 _STYLE = """
-text { font: 14px system-ui, sans-serif; fill: #1f2328 }
+text { font: 14px system-ui, sans-serif; fill: #1f2328; paint-order: stroke; stroke: #ffffff; stroke-width: 5 }
+.state { stroke: none }
 .state { font-weight: 600; text-anchor: middle }
 .when { font-size: 12px; fill: #59636e }
 .act { font-size: 12px; font-weight: 600 }
@@ -21,7 +24,7 @@ path { fill: none; stroke: #59636e; stroke-width: 1.5; marker-end: url(#tip) }
 marker path { fill: #59636e; stroke: none; marker-end: none }
 .paper { fill: #ffffff; stroke: none }
 @media (prefers-color-scheme: dark) {
-  text { fill: #f0f6fc } .when { fill: #9198a1 } .paper { fill: #0d1117 }
+  text { fill: #f0f6fc; stroke: #0d1117 } .when { fill: #9198a1 } .paper { fill: #0d1117 }
   rect { fill: #121d2f; stroke: #4493f8 } rect.end { fill: #151b23; stroke: #9198a1 }
   path { stroke: #9198a1 } marker path { fill: #9198a1 }
 }"""
@@ -46,8 +49,9 @@ def draw() -> str:
         f'<rect class="paper" width="{_WIDTH}" height="{height}"/>',
     ]
     lanes: dict[str, int] = {"left": 0, "right": 0}
-    for step in LIFE:
-        parts += _arrow(step, places, lanes)
+    arrows = [part for step in LIFE for part in _arrow(step, places, lanes)]
+    # The words over the lines, which they cross.
+    parts += sorted(arrows, key=lambda part: part.startswith("<text"))
     for number, place in enumerate(places):
         end = ' class="end"' if place in ("intent", "forgotten") else ""
         top = 20 + _GAP * number
@@ -63,9 +67,7 @@ def table() -> str:
 
 
 def _places() -> list[Place]:
-    return list(
-        dict.fromkeys(place for step in LIFE if step.before != "forgotten" for place in (step.before, step.after))
-    )
+    return ["intent", *get_args(KeyState), "forgotten"]
 
 
 def _told() -> str:
@@ -76,19 +78,25 @@ def _arrow(step: Step, places: list[Place], lanes: dict[str, int]) -> list[str]:
     start, end = places.index(step.before), places.index(step.after)
     top, bottom = 20 + _GAP * start, 20 + _GAP * end
     name, when = escape(step.action.__name__), escape(step.when.replace("`", ""))
+    told = f'<tspan class="act">{name}</tspan> <tspan class="when">{when}</tspan>'
     if end == start + 1:
         x = _LEFT + _BOX[0] // 2
         y = top + _BOX[1]
         return [
             f'<path d="M{x} {y}V{bottom - 2}"/>',
-            f'<text x="{x + 12}" y="{y + 16}"><tspan class="act">{name}</tspan> <tspan class="when">{when}</tspan></text>',
+            f'<text x="{x + 12}" y="{y + 16}">{told}</text>',
         ]
-    side = "left" if end > start else "right"
-    lane = lanes[side] = lanes[side] + 1
-    edge, out = (_LEFT, -34 * lane) if side == "left" else (_LEFT + _BOX[0], 330 + 20 * lane)
-    y1, y2 = top + 24 + 4 * (lane % 3), bottom + 12 + 5 * (lane % 4)
+    forward = end > start
+    lane = lanes["left" if forward else "right"] = lanes["left" if forward else "right"] + 1
+    edge = _LEFT if forward else _LEFT + _BOX[0]
+    turn = edge - 30 - 42 * lane if forward else edge + 230 + 20 * lane
+    y1, y2 = top + 20, bottom + 8 + 8 * lane
+    tip = edge - 3 if forward else edge + 3
+    label = (turn - 6, (y1 + y2) // 2, "end") if forward else (turn + 8, (y1 + y2) // 2 + 4, "start")
+    turned = f' transform="rotate(-90 {label[0]} {label[1]})" text-anchor="middle"' if forward else ""
     return [
-        f'<path d="M{edge} {y1}H{edge + out}V{y2}H{edge + (-3 if side == "left" else 3)}"><title>{name}: {when}</title></path>'
+        f'<path d="M{edge} {y1}H{turn}V{y2}H{tip}"/>',
+        f'<text x="{label[0]}" y="{label[1]}"{turned}>{told}</text>',
     ]
 
 

@@ -130,11 +130,12 @@ run "user_refused_as_administrator" {
   }
 
   variables {
-    policy_arns = { deploy = "arn:aws:iam::aws:policy/job-function/AdministratorAccess-Amplify" }
-    tags        = { "a;b" = "x" }
+    policy_arns         = { deploy = "arn:aws:iam::aws:policy/job-function/AdministratorAccess-Amplify" }
+    tags                = { "a;b" = "x" }
+    inline_policy_names = ["anything-else"]
   }
 
-  expect_failures = [var.policy_arns, var.tags]
+  expect_failures = [var.policy_arns, var.tags, var.inline_policy_names]
 }
 
 run "user_refused_with_strange_tags" {

@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+REVOCATION = "ci-user-revocation"
 QUARANTINE = "AWSCompromisedKeyQuarantineV3"
 
 
@@ -177,7 +178,9 @@ def test_a_deployment_from_first_apply_to_destroy(
     tfvars = tmp_path / "terraform.tfvars.json"
     variables = f"-var-file={tfvars}"
 
-    def configure(policies: Mapping[str, str], *, existing: Sequence[str] = (), team: str = "shop") -> None:
+    def configure(
+        policies: Mapping[str, str], *, existing: Sequence[str] = (), inline: Sequence[str] = (), team: str = "shop"
+    ) -> None:
         values = {
             "account_id": aws.account_id,
             "partition": "aws",
@@ -185,6 +188,7 @@ def test_a_deployment_from_first_apply_to_destroy(
             "prefix": prefix,
             "policies": policies,
             "attached_arns": existing,
+            "inline_policy_names": inline,
             "boundary": document("s3:*"),
             "role_boundary": document("logs:*"),
             "tags": {"Team": team},
@@ -259,6 +263,15 @@ def test_a_deployment_from_first_apply_to_destroy(
     assert changed[0]["change"]["before"]["policy_arns"] == [arn]
     assert changed[0]["change"]["after"]["policy_arns"] == []
     iam.detach_user_policy(UserName=f"{prefix}.ci", PolicyArn=arn)
+
+    # The deny of a revocation outlives an apply while it is named, and is taken off as any inline policy when it is not.
+    iam.put_user_policy(UserName=f"{prefix}.ci", PolicyName=REVOCATION, PolicyDocument=document("x:y"))
+    configure({"combined": document("s*:*")}, existing=[extra], inline=[REVOCATION])
+    terraform("apply", "-input=false", "-auto-approve", variables)
+    assert iam.list_user_policies(UserName=f"{prefix}.ci")["PolicyNames"] == [REVOCATION]
+    configure({"combined": document("s*:*")}, existing=[extra])
+    terraform("apply", "-input=false", "-auto-approve", variables)
+    assert iam.list_user_policies(UserName=f"{prefix}.ci")["PolicyNames"] == []
 
     # Everything goes, the user before its boundary.
     terraform("destroy", "-input=false", "-auto-approve", variables)

@@ -28,6 +28,10 @@ def judged(kind: str, **values: Any) -> str | None:
         ("aws_iam_policy_attachment", {"users": [OWN], "policy_arn": "arn:aws:iam::aws:policy/x"}),
         ("aws_iam_policy_attachment", {"groups": [OWN], "policy_arn": "arn:aws:iam::aws:policy/x"}),
         ("aws_iam_user_policies_exclusive", {"user_name": OWN, "policy_names": ["x"]}),
+        ("aws_iam_user_policies_exclusive", {"user_name": OWN, "policy_names": ["ci-user-revocation", "x"]}),
+        ("aws_iam_user_policies_exclusive", {"user_name": OWN, "policy_names": ["ci-user-revocation "]}),
+        ("aws_iam_group_policies_exclusive", {"policy_names": ["ci-user-revocation"]}),
+        ("aws_iam_user_policy_attachments_exclusive", {"user_name": OWN, "policy_arns": ["ci-user-revocation"]}),
         ("aws_iam_user_policies_exclusive", {"user_name": OWN}),
         ("aws_iam_user_policy_attachments_exclusive", {"policy_arns": [None]}),
         ("aws_iam_user_policy_attachments_exclusive", {"policy_arns": "(sensitive)"}),
@@ -48,6 +52,7 @@ def test_a_way_around_the_group_fails(kind: str, values: dict[str, Any]) -> None
     ("kind", "values"),
     [
         ("aws_iam_user_policies_exclusive", {"policy_names": []}),
+        ("aws_iam_user_policies_exclusive", {"policy_names": ["ci-user-revocation"]}),
         ("aws_iam_user_policy_attachments_exclusive", {"policy_arns": []}),
         ("aws_iam_group_policies_exclusive", {"policy_names": []}),
         ("aws_iam_user_group_membership", {"groups": [OWN]}),
