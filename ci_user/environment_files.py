@@ -60,18 +60,58 @@ def load_all(root: Path, *, today: date | None = None, wanted: str | None = None
     environments: dict[str, Environment] = {}
     problems: list[str] = []
     for path in _files(root):
-        where = f"{FOLDER}/{path.name}" if path.name.isprintable() else f"{FOLDER}/{shown(path.name)}"
         found = _parse(path, root, today, wanted)
         if found is None:
             continue
         if isinstance(found, Environment):
             environments[found.name] = found
         else:
-            problems += [f"{where}:{p.line}: {p.key + ': ' if p.key else ''}{p.text}" for p in found]
+            problems += _lines(path, found)
     problems += collisions(environments.values())
     if problems:
         raise _error(problems)
     return environments
+
+
+def load_each(
+    root: Path, *, today: date | None = None
+) -> tuple[dict[str, Environment], dict[str, EnvironmentFileError]]:
+    """Return all environments by name, and why the others cannot be read: a broken file stops no other environment.
+
+    Args:
+        root: The repository's root, which holds ``environments/``.
+        today: As for `load_all`.
+
+    Raises:
+        EnvironmentFileError: the folder cannot be read, or two environments collide: then none of them can be trusted.
+    """
+    today = today or datetime.now(UTC).date()
+    environments: dict[str, Environment] = {}
+    broken: dict[str, EnvironmentFileError] = {}
+    for path in _files(root):
+        found = _parse(path, root, today, None)
+        if isinstance(found, Environment):
+            environments[found.name] = found
+        elif found is not None:
+            broken[path.stem] = _error(_lines(path, found))
+    if problems := collisions(environments.values()):
+        raise _error(problems)
+    return environments, broken
+
+
+def load_alone(name: str, root: Path, *, today: date | None = None) -> Environment:
+    """Return one environment without a look at the others: a leak is answered whatever else is broken.
+
+    Raises:
+        UsageError: `name` is no name, or no file has it.
+        EnvironmentFileError: its file is wrong.
+    """
+    check_name(name, names(root))
+    path = root / FOLDER / f"{name}.yaml"
+    found = _parse(path, root, today or datetime.now(UTC).date(), name)
+    if isinstance(found, Environment):
+        return found
+    raise _error(_lines(path, found or []))
 
 
 def names(root: Path) -> tuple[str, ...]:
@@ -167,6 +207,11 @@ def _parse(path: Path, root: Path, today: date, wanted: str | None) -> Environme
     except ValidationError as error:
         return sorted({*document.problems, *forbidden, *explain(error, document)})
     return sorted({*document.problems, *forbidden}) or environment
+
+
+def _lines(path: Path, problems: list[Problem]) -> list[str]:
+    where = f"{FOLDER}/{path.name}" if path.name.isprintable() else f"{FOLDER}/{shown(path.name)}"
+    return [f"{where}:{p.line}: {p.key + ': ' if p.key else ''}{p.text}" for p in problems]
 
 
 def _error(problems: list[str]) -> EnvironmentFileError:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,19 +18,18 @@ from ci_user.key_actions import Action, Stop, words
 from ci_user.key_check import wait_until_it_works
 from ci_user.key_life import state_after
 from ci_user.key_trouble import stopped
+from ci_user.key_view import KeyView
 from ci_user.rotation import Goal, Keep, Observation, Redeliver, Remove, Rotate
 
 if TYPE_CHECKING:
     from ci_user.audit import Recorder
-    from ci_user.backends.protocol import Backend, Held
+    from ci_user.backends.protocol import Backend
     from ci_user.credentials import AwsAccess
     from ci_user.environment import Verification
-    from ci_user.iam_user import IamUser, LastUse, LiveKey
+    from ci_user.iam_user import IamUser, LastUse
     from ci_user.lease import JournalView
-    from ci_user.revocation import Revocation
     from ci_user.secret import AccessKey
 
-_ROUNDING = dt.timedelta(seconds=2)
 _ACTIONS_AT_MOST = 120
 _LOOK_AGAIN_SECONDS = 2.0
 
@@ -46,6 +44,7 @@ class Kept:
         changed: Whether anything was done at all.
         acts: What was done, in words, in order.
         waited: Seconds that the verification waited for AWS to know the key.
+        removed: The places that what was delivered was removed from.
         seen: What is true at the end; None where nothing was looked at.
     """
 
@@ -54,6 +53,7 @@ class Kept:
     changed: bool
     acts: tuple[str, ...]
     waited: float
+    removed: tuple[str, ...] = ()
     seen: Observation | None = None
 
 
@@ -102,17 +102,17 @@ class KeyKeeper:
         self._audit: Recorder = audit or Silent()
         self._pause = pause
         self._in_hand: AccessKey | None = None
-        self._gone: set[str] = set()
+        self._view = KeyView(user, self._backends, self._former, lease)
         self._waited = 0.0
         self._made: set[str] = set()
-        self._keys: tuple[LiveKey, ...] | None = None
-        self._held: dict[str, Held] = {}
-        self._revocation: Revocation | None = None
         self._renewed = False
         self._retired = False
         self._redelivered: set[str] = set()
-        self.unreachable: dict[str, str] = {}
-        """Former places that could not be looked into, with the reasons."""
+
+    @property
+    def unreachable(self) -> dict[str, str]:
+        """Former places that could not be opened, looked into or emptied, with the reasons."""
+        return self._view.unreachable
 
     def preflight(self) -> None:
         """Ask every backend whether it could take a key, before one is made.
@@ -124,25 +124,15 @@ class KeyKeeper:
             backend.preflight()
 
     def observe(self, goal: Goal = Keep()) -> Observation:  # noqa: B008 - frozen
-        """Return what is true in IAM, in the journal and in the backends, without reading a secret.
-
-        What this run has not touched since it looked last is not asked for again: nobody else may work on it meanwhile. But
-        for a revocation, which waits for nobody.
-        """
-        journal = self._lease.journal
-        if self._keys is None:
-            self._keys = self._user.access_keys()
-            self._revocation = self._user.revocation()
-        keys, revocation = tuple(key for key in self._keys if key.id not in self._gone), self._revocation
-        for target, backend in self._backends.items():
-            if target not in self._held:
-                self._held[target] = backend.held()
-        held = dict(self._held)
-        former = self._held_by_former() if isinstance(goal, Keep | Remove | Redeliver) else {}
+        """Return what is true in IAM, in the journal and in the backends, without reading a secret."""
+        journal, view = self._lease.journal, self._view
+        keys, held = view.keys(), view.held()
+        former = view.held_by_former() if isinstance(goal, Keep | Remove | Redeliver) else {}
         places = {**self._backends, **self._former}
         listed = {key.id for key in keys}
         grace = [r.id for r in rotation.in_states(journal, "grace") if r.id in listed and isinstance(goal, Rotate)]
         now = self._lease.now()
+        deny, denied = view.deny(now)
         return Observation(
             keys=keys,
             journal=journal,
@@ -153,13 +143,13 @@ class KeyKeeper:
             run=self._lease.run,
             now=now,
             lag=self._verification.lag,
-            doubts=self._doubts(keys, journal),
+            doubts=view.doubts(keys),
             schedule=self._schedule,
             readable=frozenset(target for target in (*held, *former) if places[target].readable),
             former=tuple(former),
             uses={key_id: self._user.last_use(key_id) for key_id in grace},
-            deny=_denies(revocation, now),
-            denied=revocation.key_ids if revocation else (),
+            deny=deny,
+            denied=denied,
             renewed=self._renewed,
             retired=self._retired,
             redelivered=frozenset(self._redelivered),
@@ -173,6 +163,7 @@ class KeyKeeper:
             BackendError, AwsError, LeaseLostError: A step failed; the next run continues from it.
         """
         done: list[str] = []
+        removed: list[str] = []
         for _ in range(_ACTIONS_AT_MOST):
             seen = self.observe(goal)
             action = rotation.decide(seen, goal)
@@ -183,6 +174,7 @@ class KeyKeeper:
                     changed=bool(done),
                     acts=tuple(done),
                     waited=self._waited,
+                    removed=tuple(removed),
                     seen=seen,
                 )
             self._refuse(action, seen)
@@ -192,6 +184,8 @@ class KeyKeeper:
             self._tell(act)
             if not isinstance(action, acts.Wait):
                 done.append(act)
+            if isinstance(action, acts.RemoveDelivered) and action.target not in self.unreachable:
+                removed.append(action.target)
         raise KeyStateError(
             f"the keys of {self._user.name} do not settle: {', '.join(done[-1:]) or 'one may still appear'}",
             do="run `invoke status`, wait a minute, then run the same command again",
@@ -238,20 +232,9 @@ class KeyKeeper:
         if isinstance(action, Stop):
             raise stopped(action, self._user.name, seen.keys, seen.now, self._user.last_use)
 
-    def _forget_what_changes(self, action: Action) -> None:
-        """Have the next look ask again for what an action touches."""
-        match action:
-            case acts.Stage() | acts.Promote() | acts.DiscardStaged():
-                self._held.pop(self._stage.target, None)
-            case acts.Deliver(target=target) | acts.RemoveDelivered(target):
-                self._held.pop(target, None)
-        if not isinstance(action, acts.Stage | acts.Settle | acts.NoteRevoked | acts.Forget | acts.DropIntent):
-            # Keys, or what is given to others next: a revocation may have begun.
-            self._keys = None
-
     def _audited(self, action: Action, seen: Observation) -> None:
         """Perform an action and record how it ended."""
-        self._forget_what_changes(action)
+        self._view.forget(action, self._stage.target)
         name = type(action).__name__
         targets = [target] if (target := getattr(action, "target", None)) else []
         if isinstance(action, acts.Stage | acts.Promote | acts.DiscardStaged):
@@ -290,7 +273,7 @@ class KeyKeeper:
                 self._mint(journal)
             case acts.DeleteOrphan(key_id) | acts.Delete(key_id):
                 self._user.delete_key(key_id)
-                self._gone.add(key_id)
+                self._view.gone.add(key_id)
                 self._retired |= isinstance(action, acts.Delete)
                 self._lease.record(self._entering(journal, key_id, action))
             case acts.Forget(key_id):
@@ -433,42 +416,3 @@ class KeyKeeper:
             check=self._lease.check,
             pause=self._pause,
         )
-
-    def _held_by_former(self) -> Mapping[str, Held]:
-        """Return what former places hold; one that cannot be looked into stops nothing, and is told."""
-        found = {}
-        for target, backend in self._former.items():
-            if target not in self._lease.journal.targets or target in self.unreachable:
-                continue
-            try:
-                found[target] = backend.held()
-            except BackendError as error:
-                self.unreachable[target] = error.what
-        return found
-
-    def _doubts(self, keys: Sequence[LiveKey], journal: Journal) -> Mapping[str, str | None]:
-        intent = journal.intent
-        if intent is None:
-            return {}
-        strangers = [key for key in keys if key.id not in journal.keys and key.id not in intent.before]
-        return {key.id: self._doubt(key, intent) for key in strangers}
-
-    def _doubt(self, key: LiveKey, intent: Intent) -> str | None:
-        """Return why the key may not be the one that the intent made (security rule 9), or None."""
-        recorded = self._lease.confirm_intent(intent.id)
-        if recorded is None or recorded.before != intent.before:
-            return "the history of the lease object does not confirm the intent"
-        if not intent.at - _ROUNDING <= key.created <= recorded.at + rotation.CALL_WINDOW:
-            return f"it was made at {key.created.isoformat()}, not at the intent's time {intent.at.isoformat()}"
-        used = self._user.last_use(key.id).at
-        if used is not None:
-            return f"it was used at {used.isoformat()}"
-        return None
-
-
-def _denies(revocation: Revocation | None, now: dt.datetime) -> rotation.Deny:
-    if revocation is None:
-        return "none"
-    if revocation.cutoff is None:
-        return "everything"
-    return "over" if revocation.over(now) else "sessions"

@@ -46,14 +46,17 @@ def rotate(
             where=flag,
             expected="--env NAME for one environment, --all for every one that is no sandbox",
         )
-    environments = environment_files.load_all(commands.ROOT)
+    environments, broken = environment_files.load_each(commands.ROOT)
     nobody = Consent(yes=False, name=None, ask=None)
 
     def work(name: str, buffer: Console) -> Report:
+        if name in broken:
+            raise broken[name]
         loaded = Loaded(commands.ROOT, environments[name], environments)
         return key_runs.rotate(loaded, buffer, force=force, now=False, consent=nobody, lock_timeout=wait)
 
-    return fleet.each([name for name, one in environments.items() if not one.sandbox], work, console)
+    real = [name for name, one in environments.items() if not one.sandbox]
+    return fleet.each(sorted([*real, *broken]), work, console)
 
 
 def revoke(
@@ -70,10 +73,10 @@ def revoke(
     """`invoke revoke`."""
     from ci_user import leak
     from ci_user.confirmation import Consent
-    from ci_user.run import load_environment
+    from ci_user.run import load_alone
 
     return leak.revoke(
-        load_environment(named(env), commands.ROOT),
+        load_alone(named(env), commands.ROOT),
         console,
         order=leak.Order(all_keys=all_keys, delete_keys=tuple(delete_key), replacement=not no_replacement),
         consent=Consent(yes=yes, name=confirm or None, ask=console.ask),

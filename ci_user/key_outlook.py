@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass
 
+from ci_user.backends.protocol import Held
 from ci_user.durations import format_duration
 from ci_user.iam_user import KEYS_PER_USER
 from ci_user.journal import KeyRecord
@@ -50,6 +51,16 @@ class OldKey:
 
 def foretell(seen: Observation) -> str | None:
     """Return, for the person who confirms a deploy, what will happen to the keys; None when nothing will."""
+    first = _foretold(seen)
+    emptied = [target for target in seen.former if seen.held[target] != Held(None, None)]
+    if first is None or not emptied:
+        return first
+    return (
+        f"{first}; what was delivered to {', '.join(emptied)}, which the environment file no longer names, is removed"
+    )
+
+
+def _foretold(seen: Observation) -> str | None:
     action = decide(seen)
     others = ", ".join(seen.targets)
     match action:
@@ -72,8 +83,8 @@ def foretell(seen: Observation) -> str | None:
             return f"the access key {key_id}, made by an interrupted run, is verified and delivered to {others}"
         case DiscardStaged(key_id):
             return f"a pending copy of {key_id}, which is no longer a key of this user, is dropped from {seen.stage}"
-        case RemoveDelivered(target) | ForgetTarget(target):
-            return f"what was delivered to {target} is removed, which the environment file no longer names"
+        case RemoveDelivered() | ForgetTarget():
+            return "every place of the environment file has the key"
         case LiftDeny() | Delete():
             return "the deny of the last revocation is taken off, and what it revoked deleted: no session is as old as that"
         case NoteRevoked() | Retire():

@@ -33,7 +33,7 @@ from ci_user.key_work import holding_keeper, not_deployed
 from ci_user.leak_advice import next_steps
 from ci_user.live_prefix import LIVE_UNKNOWN, prefix_findings
 from ci_user.reports.keys import RevokeReport
-from ci_user.revocation import LASTS, Revocation
+from ci_user.revocation import LASTS, POLICY_NAME, Revocation
 from ci_user.run import Loaded, Run, opened
 from ci_user.text import plain
 from ci_user.ways_in import ways_in
@@ -150,36 +150,46 @@ class _Answer:
 
         Keys that turn up meanwhile are treated in further rounds.
 
+        A deny that cannot be put keeps no key from becoming inactive.
+
         Raises:
-            KeyStateError: A key goes on working, or keys go on turning up; everything stays denied.
+            KeyStateError: A key goes on working, keys go on turning up, or the deny could not be put.
         """
         self.deny = self.user.revocation()
         there = self.user.access_keys()
         # Of an earlier revocation's keys those that were deleted since are of no interest any more.
         known = {key.id for key in there} & set(self.deny.key_ids if self.deny else ())
-        active = [key for key in there if key.active]
-        if not active and self.deny is not None and self.deny.cutoff is not None:
+        if not any(key.active for key in there) and self.deny is not None and self.deny.cutoff is not None:
             self.revoked = self.deny.key_ids
             return
         for _ in range(_ROUNDS):
-            self._deny(Revocation(tuple(sorted(known)), None), "denied everything that the CI user does")
-            leaked = self._leaked(active, known)
+            refused = self._try_to_deny(known, "denied everything that the CI user does")
+            # Inactive ones too: none of them is ever to become active again.
+            leaked = self._leaked(there, known)
             known |= {key.id for key in leaked}
             if leaked:
                 # The ids first: from here on `reactivate` refuses them.
-                self._deny(Revocation(tuple(sorted(known)), None), None)
-            for key in leaked:
+                refused = self._try_to_deny(known, None)
+            active = [key for key in leaked if key.active]
+            for key in active:
                 self.user.deactivate_key(key.id)
                 self._did("Deactivate", f"deactivated {key.id}", key.id)
-            self._wait_until_refused(leaked)
-            active = [key for key in self.user.access_keys() if key.active]
-            if not self._leaked(active, known):
+            self._wait_until_refused(active)
+            there = self.user.access_keys()
+            if not self._leaked([key for key in there if key.active], known):
                 break
         else:
             raise KeyStateError(
                 f"{self.user.name} goes on getting active keys",
                 expected="no key of this user active, once it was deactivated",
                 do="everything stays denied; find out who makes keys (CloudTrail: CreateAccessKey, UpdateAccessKey)",
+                runbook="revocation",
+            )
+        if refused is not None:
+            raise KeyStateError(
+                f"{', '.join(sorted(known)) or 'no key'} is inactive, but sessions made with it live on: {refused.what}",
+                expected=f"the inline policy {POLICY_NAME} on {self.user.name}",
+                do="let the deployer call iam:PutUserPolicy, take other inline policies off the user, then run it again",
                 runbook="revocation",
             )
         self.revoked = tuple(sorted(known))
@@ -262,13 +272,13 @@ class _Answer:
         if late and (self.deny is None or self.deny.cutoff is None or min(k.created for k in late) <= self.deny.cutoff):
             self.shut()
 
-    def _leaked(self, active: Sequence[LiveKey], known: Collection[str]) -> list[LiveKey]:
-        """Return the active keys that are to become inactive: ours, or all where that was asked for."""
+    def _leaked(self, keys: Sequence[LiveKey], known: Collection[str]) -> list[LiveKey]:
+        """Return the keys that are to be inactive for good: ours, or all where that was asked for."""
         sure = {*known, *self.order.delete_keys}
-        if self.order.all_keys or all(key.id in sure for key in active):
-            return list(active)
+        if self.order.all_keys or all(key.id in sure for key in keys):
+            return list(keys)
         sure |= self._ours()
-        return [key for key in active if key.id in sure]
+        return [key for key in keys if key.id in sure]
 
     def _ours(self) -> set[str]:
         """Return the keys that journal or backends know; what cannot be read tells nothing and stops nothing."""
@@ -342,6 +352,15 @@ class _Answer:
                 f"  waiting {left:.0f} s, so that what is made with the new key is newer than the cut-off ..."
             )
             self.pause(left)
+
+    def _try_to_deny(self, known: Collection[str], act: str | None) -> AwsError | None:
+        """Deny everything; return why it could not be done, or None."""
+        try:
+            self._deny(Revocation(tuple(sorted(known)), None), act)
+        except AwsError as error:
+            self.run.console.line(f"  ! {error.what}")
+            return error
+        return None
 
     def _deny(self, deny: Revocation, act: str | None) -> None:
         if deny == self.deny:

@@ -482,6 +482,7 @@ def _report(
         key_id=kept.key_id,
         key_made=kept.made,
         delivered=tuple(settings.target(run.environment) for settings in run.environment.places),
+        removed=kept.removed,
         acts=kept.acts,
         notes=(*notes, *deny_notes(kept.seen or planned.around.seen)),
         verdict=planned.verdict,

@@ -267,6 +267,18 @@ def load_environment(name: str, root: Path) -> Loaded:
     return Loaded(root, environments[name], environments)
 
 
+def load_alone(name: str, root: Path) -> Loaded:
+    """Read an environment without a look at its siblings, whose files may be broken while a leak has to be answered.
+
+    Raises:
+        EnvironmentFileError, UsageError: Something in its own file is wrong.
+    """
+    from ci_user import environment_files
+
+    environment = environment_files.load_alone(name, root)
+    return Loaded(root, environment, {name: environment})
+
+
 @contextmanager
 def opened(
     loaded: Loaded, console: Console, environ: Mapping[str, str] | None = None, *, only_target: bool = False

@@ -117,6 +117,7 @@ class DeployReport:
     key_id: str | None
     key_made: bool
     delivered: tuple[str, ...]
+    removed: tuple[str, ...]
     acts: tuple[str, ...]
     notes: tuple[str, ...]
     verdict: Verdict
@@ -137,6 +138,7 @@ class DeployReport:
         lines.append(f"  user  {self.user_arn}")
         lines.append(f"  key   {self.key_id}{' (new)' if self.key_made else ''}")
         lines += [f"  in    {target}" for target in self.delivered]
+        lines += [f"  gone  {target}" for target in self.removed]
         lines += [f"  ! {note}" for note in self.notes]
         return lines
 

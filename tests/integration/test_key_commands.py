@@ -244,6 +244,8 @@ def test_a_changed_file_moves_the_key_to_new_places_and_empties_the_old_ones_in_
     done = run(project, "deploy", "--yes", "--verbose")
     assert done.code == 0, done.text
     assert "is delivered to aws-ssm" in done.out
+    assert "which the environment file no longer names, is removed" in done.out
+    assert "  gone  dotenv:.cache/testing.env" in done.out
     stored = aws.client("ssm").get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"]
     assert json.loads(stored) == before
     assert (
@@ -412,8 +414,28 @@ def test_a_leak_is_closed_without_bucket_lease_or_backend(project: Project, aws:
     assert "the leak is closed" in done.out
     assert not works(aws, leaked)
     project.proxy.before = lambda _: None
-    healed = run(project, "revoke", "--yes")
+    # Another environment's broken file is no reason to wait either.
+    other = project.root / "environments" / "unreadable.yaml"
+    other.write_text("version: 1\n")
+    try:
+        healed = run(project, "revoke", "--yes")
+    finally:
+        other.unlink()
     assert healed.code == 3, healed.text
+    assert works(aws, held(project, aws))
+
+
+def test_a_deny_that_cannot_be_put_keeps_no_key_from_becoming_inactive(project: Project, aws: EmbeddedAws) -> None:
+    leaked = held(project, aws)
+    full = b"<ErrorResponse><Error><Code>LimitExceeded</Code><Message>2048</Message></Error></ErrorResponse>"
+    project.proxy.before = lambda r: Answer(409, full) if r.action == "PutUserPolicy" else None
+    done = run(project, "revoke", "--yes")
+    assert done.code == 1, done.text
+    assert "sessions made with it live on" in done.err
+    assert not works(aws, leaked)
+    project.proxy.before = lambda _: None
+    again = run(project, "revoke", "--yes")
+    assert again.code == 3, again.text
     assert works(aws, held(project, aws))
 
 
@@ -564,16 +586,18 @@ def test_all_rotates_each_environment_and_one_that_fails_stops_no_other(project:
     )
     aws.client("iam").create_user(UserName=f"{project.base['application']}-broken.ci")
     project.write("new", secrets=[{"backend": "dotenv", "path": ".cache/n.env"}])
+    (project.root / "environments" / "unreadable.yaml").write_text("version: 1\n")
     before = held(project, aws)
     try:
         done = project.invoke("rotate", "--all", "--force", "--json")
         both = project.invoke("rotate", "--all", "--env", "testing")
     finally:
-        for name in ("broken", "new"):
+        for name in ("broken", "new", "unreadable"):
             (project.root / "environments" / f"{name}.yaml").unlink()
     assert done.code == 1, done.text
     codes = {entry["environment"]: entry["exit_code"] for entry in done.json()["environments"]}
-    assert codes == {"broken": 1, "new": 0, "testing": 0}
+    assert codes == {"broken": 1, "new": 0, "testing": 0, "unreadable": 1}
+    assert "unreadable.yaml:1: account_id: missing" in done.err
     assert "no-such-bucket-anywhere" in done.err
     assert held(project, aws) != before
     assert both.code == 1

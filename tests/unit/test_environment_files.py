@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ci_user import environment_yaml
-from ci_user.environment_files import load, load_all, names
+from ci_user.environment_files import load, load_all, load_alone, load_each, names
 from ci_user.environment_template import template
 from ci_user.errors import EnvironmentFileError, UsageError
 
@@ -266,6 +266,34 @@ def test_a_sibling_that_is_not_filled_in_yet_keeps_nobody_from_working(tmp_path:
     assert load("testing", tmp_path, today=TODAY).name == "testing"
     with pytest.raises(EnvironmentFileError, match=r"staging\.yaml.*account_id"):
         load("staging", tmp_path, today=TODAY)
+
+
+def test_of_many_a_broken_file_stops_itself_only(tmp_path: Path) -> None:
+    write(tmp_path, "testing.yaml")
+    write(tmp_path, "broken.yaml", "version: 1\n")
+    write(tmp_path, "unfilled.yaml", template("unfilled"))
+    write(tmp_path, "odd.yml")
+    good, broken = load_each(tmp_path, today=TODAY)
+    assert list(good) == ["testing"]
+    assert sorted(broken) == ["broken", "odd"]
+    assert "environments/broken.yaml:1: account_id: missing" in str(broken["broken"])
+
+
+def test_environments_that_collide_stop_all_of_them(tmp_path: Path) -> None:
+    write(tmp_path, "testing.yaml")
+    write(tmp_path, "other.yaml", GOOD)
+    with pytest.raises(EnvironmentFileError, match="delivers to"):
+        load_each(tmp_path, today=TODAY)
+
+
+def test_one_alone_is_read_whatever_the_others_are_like(tmp_path: Path) -> None:
+    write(tmp_path, "testing.yaml")
+    write(tmp_path, "broken.yaml", "version: 1\n")
+    assert load_alone("testing", tmp_path, today=TODAY).name == "testing"
+    with pytest.raises(EnvironmentFileError, match=r"broken\.yaml"):
+        load_alone("broken", tmp_path, today=TODAY)
+    with pytest.raises(UsageError, match="no environment"):
+        load_alone("nowhere", tmp_path, today=TODAY)
 
 
 def test_files_that_collide_are_both_named(tmp_path: Path) -> None:
