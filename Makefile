@@ -15,7 +15,7 @@ test: $(VENV)/ready
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	$(VENV)/bin/python -m pytest -n 3 --dist worksteal
+	$(VENV)/bin/python -m pytest -n 3 --dist loadgroup
 
 # Kills runs at every request and every moment of it, Terraform's requests too. Hours; the scheduled CI runs it.
 test-long: $(VENV)/ready

@@ -74,7 +74,7 @@ def client_config(*, attempts: int, **more: Any) -> Config:
 
 
 @functools.cache
-def _descriptions() -> Any:
+def service_descriptions() -> Any:
     """Return the SDK's descriptions of the services, read once for all sessions of this process."""
     from botocore.loaders import create_loader
 
@@ -87,7 +87,7 @@ def isolated_session(keep: Collection[str] = ()) -> Session:
     from botocore.configprovider import BOTOCORE_DEFAUT_SESSION_VARIABLES, ConstantProvider
 
     session = botocore.session.Session()
-    session.register_component("data_loader", _descriptions())
+    session.register_component("data_loader", service_descriptions())
     store = session.get_component("config_store")
     for name, (_, _, default, _) in BOTOCORE_DEFAUT_SESSION_VARIABLES.items():
         if name in keep:
@@ -102,7 +102,7 @@ def _session(profile: str | None) -> Session:
     import botocore.session
 
     session = botocore.session.Session(profile=profile)
-    session.register_component("data_loader", _descriptions())
+    session.register_component("data_loader", service_descriptions())
     session.set_config_variable("ignore_configured_endpoint_urls", True)
     return session
 

@@ -21,6 +21,14 @@ ROOT = Path(__file__).resolve().parent.parent
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep each file of the integration tests on one worker: what they deploy is deployed once."""
+    for item in items:
+        if item.path.parent.name == "integration":
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def no_ambient_aws() -> Iterator[None]:
     """Hide the AWS and proxy settings of whoever runs the tests, so that no client can leave this machine."""

@@ -107,19 +107,19 @@ def _commands(directory: Path) -> dict[str, Callable[..., Any]]:
 
 def _warm() -> None:
     """Read what every child needs once: modules, and the SDK's descriptions of the services."""
-    import botocore.session
-    from botocore.loaders import create_loader
+    from ci_user.credential_sources import isolated_session
 
     for name in ("fleet", "leak", "lease", "environment_files", "state_bucket", "machine", "audit", "reports.keys"):
         importlib.import_module(f"ci_user.{name}")
     for name in ("aws_secrets_manager", "dotenv"):
         importlib.import_module(f"ci_user.backends.{name}")
-    loader = create_loader()
-    botocore.session.create_loader = lambda *_: loader
-    session = botocore.session.Session()
+    session = isolated_session()
     session.set_credentials("AKIAIOSFODNN7EXAMPLE", "none")
     for service in ("iam", "sts", "s3", "secretsmanager", "ssm", "lambda", "cloudformation"):
-        session.create_client(service, region_name="eu-west-1", endpoint_url="http://127.0.0.1:9")
+        client = session.create_client(service, region_name="eu-west-1", endpoint_url="http://127.0.0.1:9")
+        for operation in ("list_access_keys", "describe_stacks", "list_functions"):
+            if hasattr(client, operation):
+                client.can_paginate(operation)
 
 
 def _child(command: Callable[..., Any], flags: dict[str, Any], output: str) -> int:

@@ -12,7 +12,6 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from botocore.loaders import Loader, create_loader
 
 from ci_user import rotation
 from ci_user.backends import Held, open_backend, settings_model
@@ -206,19 +205,10 @@ def proxy(aws: EmbeddedAws) -> Iterator[Proxy]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def loader() -> Loader:
-    """The SDK's descriptions of the services, read only once for all the sessions here."""
-    return create_loader()
-
-
 @pytest.fixture
-def new_world(
-    aws: EmbeddedAws, proxy: Proxy, loader: Loader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[NewWorld]:
+def new_world(aws: EmbeddedAws, proxy: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[NewWorld]:
     """Make users that no run has been on; the SDK's waits between its retries take no time."""
     monkeypatch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=no_pause))
-    monkeypatch.setattr("botocore.session.create_loader", lambda *_: loader)
     made: list[World] = []
 
     def make(stage: str = MANAGER) -> World:

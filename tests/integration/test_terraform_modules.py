@@ -229,9 +229,16 @@ def test_a_deployment_from_first_apply_to_destroy(
     ]
 
     # Two policies become two others, and an existing one comes along: all that is new is on the group before anything old goes.
+    # Meanwhile a key leaks: the deny of the revocation outlives the apply while it is named.
+    iam.put_user_policy(UserName=f"{prefix}.ci", PolicyName=REVOCATION, PolicyDocument=document("x:y"))
     extra = iam.create_policy(PolicyName=f"{prefix}-extra", PolicyDocument=document("x:y"))["Policy"]["Arn"]
-    configure({"combined": document("sqs:SendMessage"), "combined-2": document("sns:*")}, existing=[extra])
+    configure(
+        {"combined": document("sqs:SendMessage"), "combined-2": document("sns:*")},
+        existing=[extra],
+        inline=[REVOCATION],
+    )
     terraform("apply", "-input=false", "-auto-approve", variables)
+    assert iam.list_user_policies(UserName=f"{prefix}.ci")["PolicyNames"] == [REVOCATION]
     packed = [one for one in dict.fromkeys(recorder.take()) if "PolicyVersion" not in one]
     new = [f"{prefix}.policy-combined", f"{prefix}.policy-combined-2"]
     came = [f"AttachGroupPolicy {name}" for name in (*new, f"{prefix}-extra")]
@@ -244,6 +251,8 @@ def test_a_deployment_from_first_apply_to_destroy(
     # Everything fits into one again: it holds all before the other one goes, and the existing one stays.
     configure({"combined": document("s*:*")}, existing=[extra])
     terraform("apply", "-input=false", "-auto-approve", variables)
+    # Not named any more, it is taken off as any inline policy is.
+    assert iam.list_user_policies(UserName=f"{prefix}.ci")["PolicyNames"] == []
     merged = recorder.take()
     left = merged.index(f"DetachGroupPolicy {prefix}.policy-combined-2")
     assert merged.index(f"CreatePolicyVersion {prefix}.policy-combined") < left
@@ -263,15 +272,6 @@ def test_a_deployment_from_first_apply_to_destroy(
     assert changed[0]["change"]["before"]["policy_arns"] == [arn]
     assert changed[0]["change"]["after"]["policy_arns"] == []
     iam.detach_user_policy(UserName=f"{prefix}.ci", PolicyArn=arn)
-
-    # The deny of a revocation outlives an apply while it is named, and is taken off as any inline policy when it is not.
-    iam.put_user_policy(UserName=f"{prefix}.ci", PolicyName=REVOCATION, PolicyDocument=document("x:y"))
-    configure({"combined": document("s*:*")}, existing=[extra], inline=[REVOCATION])
-    terraform("apply", "-input=false", "-auto-approve", variables)
-    assert iam.list_user_policies(UserName=f"{prefix}.ci")["PolicyNames"] == [REVOCATION]
-    configure({"combined": document("s*:*")}, existing=[extra])
-    terraform("apply", "-input=false", "-auto-approve", variables)
-    assert iam.list_user_policies(UserName=f"{prefix}.ci")["PolicyNames"] == []
 
     # Everything goes, the user before its boundary.
     terraform("destroy", "-input=false", "-auto-approve", variables)

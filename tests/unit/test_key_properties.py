@@ -71,7 +71,8 @@ class Life(RuleBasedStateMachine):
         before = [self.working(backend) for backend in (self.world.stage, self.world.second)]
         made, active = self.world.made, {key.id for key in self.world.keys.values() if key.active}
         used = dict(self.world.used)
-        delivered = [r.id for r in self.world.journal.keys.values() if r.state == "delivered" and r.id in active]
+        # One that an interrupted run had begun to deliver counts: consumers may read it.
+        delivered = [r.id for r in self.world.journal.keys.values() if r.delivered and r.id in active]
         grace = {r.id: r.times["grace"] for r in self.world.journal.keys.values() if r.state == "grace"}
         reached = self.run(goal, fault)
         after = [self.working(backend) for backend in (self.world.stage, self.world.second)]
