@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ci_user import __version__
@@ -292,10 +293,28 @@ class Accesses:
     """The ways into AWS of one environment: the identity itself, the state bucket, and each secrets backend."""
 
     target: AwsAccess
-    state: AwsAccess
     state_has_own: bool
     _environment: Environment = field(repr=False)
     _base: Callable[[Access | None], Session] = field(repr=False)
+    _to: Callable[[Session, str, str], AwsAccess] = field(repr=False)
+
+    @cached_property
+    def state(self) -> AwsAccess:
+        """Return the way to the state bucket; resolved when it is asked for, since a leak is answered without it.
+
+        Raises:
+            CredentialsError: Its profile is unknown, or has no credentials.
+        """
+        state = self._environment.state
+        if not self.state_has_own:
+            return self.target.at(
+                region=state.region or self.target.region, account_id=state.account_id or self.target.account_id
+            )
+        return self._to(
+            self._base(state.access),
+            state.region or self.target.region,
+            state.account_id or self.target.account_id,
+        )
 
     def for_backend(self, settings: Any) -> AwsAccess:
         """Return the access that a backend's settings ask for (``access``, ``region``, ``account_id``), else the target's."""
@@ -419,18 +438,12 @@ def resolve(
         )
 
     target_session = base(environment.access)
-    own = environment.state.access is not None and not environment.sandbox
-    state_session = base(environment.state.access) if own else target_session
     return Accesses(
         target=access_to(target_session, environment.region, environment.account_id),
-        state=access_to(
-            state_session,
-            environment.state.region or environment.region,
-            environment.state.account_id or environment.account_id,
-        ),
-        state_has_own=own,
+        state_has_own=environment.state.access is not None and not environment.sandbox,
         _environment=environment,
         _base=base,
+        _to=access_to,
     )
 
 

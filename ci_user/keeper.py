@@ -162,6 +162,7 @@ class KeyKeeper:
             KeyStateError: Only a person can judge what is there, or a key does not come to work.
             BackendError, AwsError, LeaseLostError: A step failed; the next run continues from it.
         """
+        self._view.refresh()
         done: list[str] = []
         removed: list[str] = []
         for _ in range(_ACTIONS_AT_MOST):
@@ -178,6 +179,9 @@ class KeyKeeper:
                     seen=seen,
                 )
             self._refuse(action, seen)
+            if isinstance(action, acts.RecordIntent) and self._view.moved(seen.keys):
+                # The intent says which keys were there before it: what somebody made meanwhile is looked at first.
+                continue
             self._lease.check()
             self._audited(action, seen)
             act = words(action, self._user.name, self._stage.target)

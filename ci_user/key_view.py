@@ -61,6 +61,23 @@ class KeyView:
             self._revocation = self._user.revocation()
         return tuple(key for key in self._keys if key.id not in self.gone)
 
+    def moved(self, seen: Sequence[LiveKey]) -> bool:
+        """Return whether IAM lists other keys than at the last look; the next look then asks for everything.
+
+        Raises:
+            AwsError: AWS refused the call.
+        """
+        now = {key.id for key in self._user.access_keys()} - self.gone
+        if now == {key.id for key in seen}:
+            return False
+        self.refresh()
+        return True
+
+    def refresh(self) -> None:
+        """Have the next look ask for everything: time has passed, a person was asked, or Terraform ran."""
+        self._keys = None
+        self._held.clear()
+
     def held(self) -> dict[str, Held]:
         """Return what each of the environment's places holds.
 

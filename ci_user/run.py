@@ -124,7 +124,6 @@ class Run:
     loaded: Loaded
     accesses: Accesses
     caller: Caller
-    bucket: StateBucket
     console: Console
     workdir: Path
     environ: Mapping[str, str]
@@ -133,6 +132,25 @@ class Run:
     def environment(self) -> Environment:
         """Return the environment."""
         return self.loaded.environment
+
+    @cached_property
+    def bucket(self) -> StateBucket:
+        """Return the state bucket; nothing is contacted yet.
+
+        Raises:
+            CredentialsError: Its own login cannot be resolved.
+        """
+        from ci_user.state_bucket import StateBucket
+
+        environment, state = self.environment, self.environment.state
+        return StateBucket(
+            self.accesses.state,
+            state.bucket,
+            account_id=state.account_id or environment.account_id,
+            region=self.accesses.state.region,
+            partition=environment.partition,
+            kms_key=state.kms_key,
+        )
 
     @property
     def cache(self) -> Path:
@@ -298,22 +316,11 @@ def opened(
         WrongAccountError: The credentials belong to another account.
         SandboxError: The embedded AWS does not start.
     """
-    from ci_user.state_bucket import StateBucket
-
     environment = loaded.environment
     environ = os.environ if environ is None else environ
     accesses = _resolve(loaded, console, environ)
     caller = accesses.verify_target() if only_target else accesses.verify()
     console.detail(f"working as {caller.arn}")
-    state = environment.state
-    bucket = StateBucket(
-        accesses.state,
-        state.bucket,
-        account_id=state.account_id or environment.account_id,
-        region=accesses.state.region,
-        partition=environment.partition,
-        kms_key=state.kms_key,
-    )
     workdir = private_directory(loaded.root / ".cache" / "runs") / f"{environment.name}-{secrets.token_hex(6)}"
     private_directory(workdir)
     try:
@@ -321,7 +328,6 @@ def opened(
             loaded=loaded,
             accesses=accesses,
             caller=caller,
-            bucket=bucket,
             console=console,
             workdir=workdir,
             environ=environ,

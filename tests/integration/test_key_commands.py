@@ -414,7 +414,13 @@ def test_a_leak_is_closed_without_bucket_lease_or_backend(project: Project, aws:
     assert "the leak is closed" in done.out
     assert not works(aws, leaked)
     project.proxy.before = lambda _: None
-    # Another environment's broken file is no reason to wait either.
+    # Another environment's broken file is no reason to wait either, nor is a profile that is not on this machine.
+    project.write(state={"bucket": project.base["state"]["bucket"], "access": {"profile": "not-here"}})
+    closed = run(project, "revoke", "--yes", "--all-keys")
+    assert closed.code == 1, closed.text
+    assert "not-here" in closed.err
+    assert "the leak is closed" in closed.out
+    project.write()
     other = project.root / "environments" / "unreadable.yaml"
     other.write_text("version: 1\n")
     try:

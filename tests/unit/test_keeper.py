@@ -11,6 +11,7 @@ from ci_user import rotation
 from ci_user.backends.memory import MemoryBackend
 from ci_user.errors import AwsError, CiUserError, KeyStateError
 from ci_user.iam_user import LiveKey
+from ci_user.revocation import Revocation
 from ci_user.secret import AccessKey, Secret
 from tests.unit.key_world import START, Crash, Faults, Sts, World, assert_one_working_key, keeper
 
@@ -230,3 +231,44 @@ def test_a_failing_mint_is_not_tried_again_in_the_same_run() -> None:
     with pytest.raises(CiUserError):
         subject.reach(rotation.Keep())
     assert len(calls) == 1
+
+
+def test_what_happens_between_the_first_look_and_the_work_is_seen() -> None:
+    """A person may take an hour to confirm, and Terraform minutes to apply."""
+    world = World()
+    keeper(world).reach(rotation.Keep())
+    subject = keeper(world, run="run-2")
+    subject.observe(rotation.Rotate(force=True))
+    key_id = foreign(world, created=world.now, used=True)
+    with pytest.raises(KeyStateError, match=key_id):
+        subject.reach(rotation.Rotate(force=True))
+    assert world.made == 1
+    del world.keys[key_id]
+    subject = keeper(world, run="run-3")
+    subject.observe(rotation.Rotate(force=True))
+    world.deny = Revocation((), None)
+    with pytest.raises(KeyStateError, match="a revocation was begun"):
+        subject.reach(rotation.Rotate(force=True))
+    assert world.made == 1
+
+
+def test_a_key_that_somebody_makes_just_before_the_intent_is_never_taken_for_the_intents_own() -> None:
+    world = World()
+    keeper(world).reach(rotation.Keep())
+    subject = keeper(world, run="run-2")
+    listing, looks = subject._user.access_keys, []
+
+    def late() -> tuple[LiveKey, ...]:
+        found = listing()
+        looks.append(found)
+        if len(looks) == 1:
+            # It is made after the first look of the run, was never used, and is as young as the intent.
+            foreign(world, created=world.now)
+        return found
+
+    subject._user.access_keys = late  # type: ignore[method-assign]
+    with pytest.raises(KeyStateError, match="AKIAFOREIGN000000001"):
+        subject.reach(rotation.Rotate(force=True))
+    assert world.journal.intent is None
+    assert world.keys["AKIAFOREIGN000000001"].active
+    assert world.made == 1
