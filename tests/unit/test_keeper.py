@@ -272,3 +272,19 @@ def test_a_key_that_somebody_makes_just_before_the_intent_is_never_taken_for_the
     assert world.journal.intent is None
     assert world.keys["AKIAFOREIGN000000001"].active
     assert world.made == 1
+
+
+def test_the_grace_of_the_old_key_counts_from_the_last_delivery_of_the_new_one() -> None:
+    world = World()
+    old = keeper(world).reach(rotation.Keep()).key_id
+    assert old is not None
+    world.pass_time(3600)
+    subject = keeper(world, run="run-2")
+    # Each act takes ten minutes.
+    subject._tell = lambda _: world.pass_time(600)
+    new = subject.reach(rotation.Rotate(force=True)).key_id
+    assert new is not None
+    delivered = world.journal.keys[new].delivered
+    assert len(set(delivered.values())) == 2
+    assert world.journal.keys[old].times["grace"] == max(delivered.values())
+    assert world.journal.keys[old].times["grace"] < world.journal.keys[new].times["delivered"]
