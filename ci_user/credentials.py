@@ -225,6 +225,7 @@ class AwsAccess:
                 f"AWS does not accept the credentials: {plain(details.get('Code', ''))}: {plain(details.get('Message', ''))}",
                 do="log in again (`aws sso login`, a new session), or fix the profile or role in the environment file",
                 runbook="credentials",
+                details={"aws_code": str(details.get("Code", ""))},
             ) from None
         except BotoCoreError as error:
             raise CredentialsError(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ci_user import key_actions as acts
@@ -13,6 +14,7 @@ from ci_user import rotation
 from ci_user.audit import Silent
 from ci_user.environment_parts import Rotation
 from ci_user.errors import BackendError, CiUserError, KeyStateError
+from ci_user.iam_user import IamUser
 from ci_user.journal import Intent, Journal, KeyRecord
 from ci_user.key_actions import Action, Stop, words
 from ci_user.key_check import wait_until_it_works
@@ -26,11 +28,12 @@ if TYPE_CHECKING:
     from ci_user.backends.protocol import Backend
     from ci_user.credentials import AwsAccess
     from ci_user.environment import Verification
-    from ci_user.iam_user import IamUser, LastUse
+    from ci_user.iam_user import LastUse
     from ci_user.lease import JournalView
     from ci_user.secret import AccessKey
 
 _ACTIONS_AT_MOST = 120
+_AGAIN = dt.timedelta(seconds=60)
 _LOOK_AGAIN_SECONDS = 2.0
 
 
@@ -202,16 +205,24 @@ class KeyKeeper:
         Raises:
             KeyStateError: It was revoked while this ran, and is inactive; or it is gone.
         """
-        self._user.activate_key(key_id)
-        revocation = self._user.revocation()
-        if revocation is not None and (revocation.cutoff is None or key_id in revocation.key_ids):
-            self._user.deactivate_key(key_id)
-            raise KeyStateError(
-                f"{key_id} was revoked meanwhile, and stays inactive", do="`invoke status`", runbook="revocation"
-            )
+        self._refuse_revoked(key_id)
+        try:
+            self._user.activate_key(key_id)
+            self._refuse_revoked(key_id)
+        except CiUserError:
+            # Whatever failed: a key that may be revoked does not stay active. The lease may be lost, so this is not fenced.
+            IamUser(self._access, self._user.name).deactivate_key(key_id)
+            raise
         self._audit.record("Reactivate", key_ids=(key_id,))
         if self._lease.journal.keys[key_id].state == "inactive":
             self._lease.record(self._entering(self._lease.journal, key_id, acts.Reinstate(key_id)))
+
+    def _refuse_revoked(self, key_id: str) -> None:
+        revocation = self._user.revocation()
+        if revocation is not None and (revocation.cutoff is None or key_id in revocation.key_ids):
+            raise KeyStateError(
+                f"{key_id} was revoked meanwhile, and stays inactive", do="`invoke status`", runbook="revocation"
+            )
 
     def last_use(self, key_id: str) -> LastUse:
         """Return when a key of the user was last used."""
@@ -310,6 +321,11 @@ class KeyKeeper:
                 self._lease.record(self._entering(journal, key_id, action))
             case acts.Retire(key_id):
                 self._user.deactivate_key(key_id)
+                deny, now = self._view.revocation, self._lease.now()
+                worked = any(key.id == key_id and key.active for key in seen.keys)
+                if worked and deny is not None and deny.cutoff is not None and now > deny.cutoff + _AGAIN:
+                    # It had been made active again: sessions that it made since are denied too.
+                    self._user.deny(replace(deny, cutoff=now + _AGAIN))
                 retired = self._entering(journal, key_id, action)
                 mine = journal.intent is not None and journal.intent.id == journal.keys[key_id].intent
                 self._lease.record(retired.without_intent() if mine else retired)
@@ -318,7 +334,9 @@ class KeyKeeper:
             case acts.NoteRevoked(key_ids):
                 self._lease.record(journal.with_revoked(key_ids))
             case acts.LiftDeny():
-                self._user.lift_deny()
+                # Another revocation may have begun since the look: then its deny stays, and the next look sees it.
+                if self._user.revocation() == self._view.revocation:
+                    self._user.lift_deny()
             case _:
                 raise AssertionError(action)
 

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from ci_user.secret import AccessKey
 
 
+# https://docs.aws.amazon.com/STS/latest/APIReference/CommonErrors.html
+_REFUSED = ("InvalidClientTokenId", "InvalidAccessKeyId", "UnrecognizedClientException")
+
+
 def wait_until_it_works(
     key: AccessKey,
     access: AwsAccess,
@@ -83,8 +87,9 @@ def wait_until_it_is_refused(
     while refusals < verification.successes:
         try:
             probe.caller()
-        except CredentialsError:
-            refusals += 1
+        except CredentialsError as error:
+            # A network that is down, throttling or a page in AWS's place says nothing about the key.
+            refusals = refusals + 1 if error.details.get("aws_code") in _REFUSED else 0
         else:
             refusals = 0
         if refusals < verification.successes:

@@ -101,6 +101,11 @@ class KeyView:
                 self.unreachable[target] = error.what
         return found
 
+    @property
+    def revocation(self) -> Revocation | None:
+        """Return the deny as of the last look at the keys."""
+        return self._revocation
+
     def deny(self, now: dt.datetime) -> tuple[Deny, tuple[str, ...]]:
         """Return what a revocation denies, and which keys it says were revoked, as of the last look at the keys."""
         if self._revocation is None:

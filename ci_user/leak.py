@@ -27,6 +27,7 @@ from ci_user.errors import (
     StateBucketError,
     UsageError,
 )
+from ci_user.findings import Finding
 from ci_user.iam_user import IamUser, LiveKey
 from ci_user.key_check import wait_until_it_is_refused
 from ci_user.key_work import holding_keeper, not_deployed
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from ci_user.audit import Recorder
     from ci_user.backends.protocol import Backend
     from ci_user.confirmation import Consent
-    from ci_user.findings import Finding
     from ci_user.keeper import Kept
     from ci_user.lease import Lease
     from ci_user.reports.console import Console
@@ -88,7 +88,7 @@ def revoke(
     consent.check_early(loaded.environment, "revoke")
     with opened(loaded, console, only_target=True) as run:
         user = IamUser(run.accesses.target, run.environment.user_name)
-        if user.attached() is None:
+        if not _exists(user):
             raise not_deployed(run)
         if order.delete_keys:
             _known(order.delete_keys, user)
@@ -96,19 +96,25 @@ def revoke(
         consent.require(run.environment, "revoke")
         answer = _Answer(run, user, order, run.trail("revoke", _run_id()))
         answer.shut()
-        answer.delete()
-        findings = answer.look()
+        findings: tuple[Finding, ...] = ()
         try:
+            answer.delete()
+            findings = answer.look()
             kept = answer.replace(lock_timeout)
         except CiUserError:
-            console.line(
-                f"  the leak is closed: {', '.join(answer.revoked) or 'no key'} revoked, older sessions denied"
-            )
-            for finding in findings:
-                console.line(f"  ! {finding.check} {finding.resource}: {finding.message}; {finding.fix}")
-            console.line("  ! what was to come next failed, and there may be no new key:")
+            answer.say_where_things_stand(findings)
             raise
+        finally:
+            answer.hold_the_deny()
         return answer.report(kept, findings)
+
+
+def _exists(user: IamUser) -> bool:
+    """Return whether there is such a user; when that cannot be asked, the deny is tried all the same."""
+    try:
+        return user.attached() is not None
+    except AwsError:
+        return True
 
 
 def _run_id() -> str:
@@ -140,6 +146,8 @@ class _Answer:
     deny: Revocation | None = None
     revoked: tuple[str, ...] = ()
     deleted: tuple[str, ...] = ()
+    closed: bool = False
+    strangers: tuple[str, ...] = ()
     quarantined_by: tuple[str, ...] = ()
     acts: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -155,15 +163,17 @@ class _Answer:
         Raises:
             KeyStateError: A key goes on working, keys go on turning up, or the deny could not be put.
         """
-        self.deny = self.user.revocation()
-        there = self.user.access_keys()
+        self.closed = False
+        try:
+            self.deny = self.user.revocation()
+        except AwsError as error:
+            self.run.console.line(f"  ! {error.what}")
         # Of an earlier revocation's keys those that were deleted since are of no interest any more.
-        known = {key.id for key in there} & set(self.deny.key_ids if self.deny else ())
-        if not any(key.active for key in there) and self.deny is not None and self.deny.cutoff is not None:
-            self.revoked = self.deny.key_ids
-            return
+        known = set(self.deny.key_ids if self.deny else ())
+        refused = self._try_to_deny(known, "denied everything that the CI user does")
+        there = self.user.access_keys()
+        known &= {key.id for key in there}
         for _ in range(_ROUNDS):
-            refused = self._try_to_deny(known, "denied everything that the CI user does")
             # Inactive ones too: none of them is ever to become active again.
             leaked = self._leaked(there, known)
             known |= {key.id for key in leaked}
@@ -174,7 +184,8 @@ class _Answer:
             for key in active:
                 self.user.deactivate_key(key.id)
                 self._did("Deactivate", f"deactivated {key.id}", key.id)
-            self._wait_until_refused(active)
+            # Also of what a run before this one deactivated: it may have died before AWS refused it.
+            self._wait_until_refused(leaked)
             there = self.user.access_keys()
             if not self._leaked([key for key in there if key.active], known):
                 break
@@ -195,6 +206,30 @@ class _Answer:
         self.revoked = tuple(sorted(known))
         cutoff = self.user.aws_time() + min(self.run.environment.verification.lag, _MARGIN_AT_MOST) + _ROUNDING
         self._deny(Revocation(self.revoked, cutoff), f"denied every session issued before {cutoff.isoformat()}")
+        self.closed = True
+
+    def say_where_things_stand(self, findings: tuple[Finding, ...]) -> None:
+        """Say what is true when something failed after the keys were dealt with."""
+        tell = self.run.console.line
+        if self.closed:
+            tell(f"  the leak is closed: {', '.join(self.revoked) or 'no key'} revoked, older sessions denied")
+        else:
+            tell("  ! the leak is NOT closed yet: everything stays denied; run the same command again")
+        for finding in findings:
+            tell(f"  ! {finding.check} {finding.resource}: {finding.message}; {finding.fix}")
+        for key_id in self.strangers:
+            tell(f"  ! {key_id} is active, and nothing here made it (--all-keys, --delete-key)")
+        tell("  ! what was to come next failed, and there may be no new key:")
+
+    def hold_the_deny(self) -> None:
+        """Put the deny back if somebody has changed it meanwhile, such as an apply that was under way.
+
+        Raises:
+            AwsError: It cannot be read or put.
+        """
+        if self.deny is not None and self.user.revocation() != self.deny:
+            self.user.deny(self.deny)
+            self._did("Deny", "put the deny back, which somebody had changed", *self.deny.key_ids)
 
     def delete(self) -> None:
         """Delete the keys that were named for it."""
@@ -207,9 +242,14 @@ class _Answer:
     def look(self) -> tuple[Finding, ...]:
         """Return other ways in, and what lends the user more than it has."""
         access, environment = self.run.accesses.target, self.run.environment
-        live = self.user.describe()
-        self.quarantined_by = live.quarantined_by if live else ()
-        found = (*(ways_in(access, environment, live) if live else ()), *prefix_findings(access, environment))
+        found = prefix_findings(access, environment)
+        try:
+            live = self.user.describe()
+            self.quarantined_by = live.quarantined_by if live else ()
+            found = (*(ways_in(access, environment, live) if live else ()), *found)
+        except AwsError as error:
+            name, fix = "What hangs on the CI user is known", "let the deployer read the user, its groups and policies"
+            found = (Finding(LIVE_UNKNOWN, name, f'live.user["{environment.user_name}"]', error.what, fix), *found)
         if not environment.sandbox:
             return found
         # The embedded AWS does not know every one of these calls.
@@ -233,8 +273,6 @@ class _Answer:
             else:
                 goal = rotation.Remove(leave_foreign=True, lift=False)
             kept = keeper.reach(goal)
-            if self.deny is not None and self.user.revocation() != self.deny:
-                self._deny(self.deny, "put the deny back, which somebody had changed")
             self.notes += keeper.former_notes()
             return kept
 
@@ -277,35 +315,36 @@ class _Answer:
         sure = {*known, *self.order.delete_keys}
         if self.order.all_keys or all(key.id in sure for key in keys):
             return list(keys)
-        sure |= self._ours()
-        return [key for key in keys if key.id in sure]
-
-    def _ours(self) -> set[str]:
-        """Return the keys that journal or backends know; what cannot be read tells nothing and stops nothing."""
-        from ci_user.lease import peek
-
-        ours: set[str] = set()
-        silent: list[CiUserError] = []
-        try:
-            ours |= set(peek(self.run.bucket, self.run.environment.state.lease_key).journal.keys)
-        except (AwsError, StateBucketError, KeyStateError, CredentialsError) as error:
-            silent.append(error)
-        for backend in self._backends():
-            try:
-                held = backend.held()
-            except (BackendError, CredentialsError) as error:
-                silent.append(error)
-            else:
-                ours |= {key_id for key_id in (held.current, held.pending) if key_id}
-        if silent and not ours:
+        ours, silent = self._ours()
+        sure |= ours
+        self.strangers = tuple(key.id for key in keys if key.active and key.id not in sure)
+        if self.strangers and silent is not None:
             raise KeyStateError(
-                "neither journal nor backends can be read, so no key can be told to be ours: " + silent[0].what,
-                expected="one of them, or --all-keys",
+                f"the journal cannot be read, so {', '.join(self.strangers)} cannot be told to be ours or not: {silent.what}",
+                expected="the journal, or --all-keys",
                 do="everything that the CI user does is denied already; run it again with --all-keys, which makes every"
                 " key of the user inactive",
                 runbook="revocation",
             )
-        return ours
+        return [key for key in keys if key.id in sure]
+
+    def _ours(self) -> tuple[set[str], CiUserError | None]:
+        """Return the keys that journal or backends know, and why the journal could not be read, if it could not."""
+        from ci_user.lease import peek
+
+        ours: set[str] = set()
+        silent: CiUserError | None = None
+        try:
+            ours |= set(peek(self.run.bucket, self.run.environment.state.lease_key).journal.keys)
+        except (AwsError, StateBucketError, KeyStateError, CredentialsError) as error:
+            silent = error
+        for backend in self._backends():
+            try:
+                held = backend.held()
+            except (BackendError, CredentialsError):
+                continue
+            ours |= {key_id for key_id in (held.current, held.pending) if key_id}
+        return ours, silent
 
     def _backends(self) -> Sequence[Backend]:
         try:
@@ -324,7 +363,7 @@ class _Answer:
                 blind = True
             elif not wait_until_it_is_refused(held, self.run.accesses.target, verification, self.pause):
                 raise KeyStateError(
-                    f"AWS still accepts {key.id}, {verification.deadline} after it became inactive",
+                    f"AWS did not come to refuse {key.id} within {verification.deadline}, although it is inactive",
                     do="everything stays denied; run the same command again",
                     runbook="revocation",
                 )

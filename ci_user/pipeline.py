@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ci_user import approval, judging, rotation, scan_memory
-from ci_user.errors import ApprovalError, FindingsError, PlanError
+from ci_user.errors import ApprovalError, CiUserError, FindingsError, PlanError
 from ci_user.files import digest_of_file, write_private
 from ci_user.findings import Verdict
 from ci_user.iam_user import IamUser
@@ -248,11 +248,19 @@ def destroy(
                 return DestroyReport(environment=name, changed=False, changes=(), acts=())
             consent.require(run.environment, "destroy")
             lease.check()
+            user = IamUser(run.accesses.target, run.environment.user_name)
+            deny = user.revocation()
             kept = keeper.reach(rotation.Remove())
             lease.check()
             if changes:
-                with console.step("removing policies, group and user"):
-                    terraform.apply(file, lease.check)
+                try:
+                    with console.step("removing policies, group and user"):
+                        terraform.apply(file, lease.check)
+                except CiUserError:
+                    # The user cannot go with the deny on it; as long as it stays, the deny does too.
+                    if deny is not None and user.attached() is not None:
+                        user.deny(deny)
+                    raise
             return DestroyReport(environment=name, changed=True, changes=changes, acts=kept.acts)
 
 

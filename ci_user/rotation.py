@@ -410,8 +410,14 @@ def _new_key(seen: Observation, reason: str) -> Action:
         if record.id in live and record.id in seen.revoked and record.state == "inactive":
             # It makes room; it would never be active again.
             return Delete(record.id)
+    revoked = any(key_id in seen.revoked for key_id in live)
+    way = (
+        "`invoke revoke --delete-key ID` makes room"
+        if revoked
+        else "`invoke rotate --now` retires what a rotation left"
+    )
     return Stop(
-        "a new key is needed and IAM allows no third one; `invoke rotate --now` retires what is left of an earlier rotation",
+        f"a new key is needed and IAM allows no third one; {way}",
         tuple(sorted(live)),
         runbook="two-keys",
     )

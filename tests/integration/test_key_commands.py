@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ci_user import revocation
 from ci_user.secret import Secret
 from tests.project import Done, Project
 from tests.proxy import Answer, Request
@@ -381,8 +382,6 @@ def test_a_leak_is_answered_in_one_command(project: Project, aws: EmbeddedAws) -
 
 
 def test_the_deny_and_the_revoked_key_go_after_36_hours_with_a_later_run(project: Project, aws: EmbeddedAws) -> None:
-    from ci_user import revocation
-
     leaked = held(project, aws)["AWS_ACCESS_KEY_ID"]
     assert run(project, "revoke", "--yes").code == 3
     now = dt.datetime.now(tz=dt.UTC)
@@ -443,6 +442,80 @@ def test_a_deny_that_cannot_be_put_keeps_no_key_from_becoming_inactive(project: 
     again = run(project, "revoke", "--yes")
     assert again.code == 3, again.text
     assert works(aws, held(project, aws))
+
+
+def test_an_sts_that_does_not_answer_is_not_taken_for_a_refusal(project: Project, aws: EmbeddedAws) -> None:
+    leaked = held(project, aws)
+    project.write(verification={"successes": 2, "interval": "10ms", "deadline": "1s", "lag": "0s"})
+
+    def silent(request: Request) -> Answer | None:
+        own = "Credential=AKIA" in request.headers.get("authorization", "")
+        return Answer(503, b"") if request.action == "GetCallerIdentity" and own else None
+
+    for _ in range(2):
+        # The second run waits for what the first one deactivated.
+        project.proxy.before = silent
+        done = run(project, "revoke", "--yes")
+        assert done.code == 1, done.text
+        assert "did not come to refuse" in done.err
+        denied = revocation.live(aws.access, user(project))
+        assert denied is not None
+        assert denied.cutoff is None
+    project.proxy.before = lambda _: None
+    assert run(project, "revoke", "--yes").code == 3
+    assert not works(aws, leaked)
+    assert works(aws, held(project, aws))
+
+
+def test_a_second_leak_moves_the_cut_off_although_its_key_was_deleted_by_hand(
+    project: Project, aws: EmbeddedAws
+) -> None:
+    assert run(project, "revoke", "--yes").code == 3
+    first = revocation.live(aws.access, user(project))
+    second = held(project, aws)
+    session = session_of(aws, second)
+    assert allowed(session)
+    aws.client("iam").delete_access_key(UserName=user(project), AccessKeyId=second["AWS_ACCESS_KEY_ID"])
+    done = run(project, "revoke", "--yes")
+    assert done.code == 3, done.text
+    after = revocation.live(aws.access, user(project))
+    assert first is not None
+    assert after is not None
+    assert first.cutoff is not None
+    assert after.cutoff is not None
+    assert after.cutoff > first.cutoff
+    assert not allowed(session)
+    assert works(aws, held(project, aws))
+
+
+def test_a_deny_that_is_taken_off_meanwhile_is_put_back(project: Project, aws: EmbeddedAws) -> None:
+    def take_off(request: Request) -> Answer | None:
+        if request.action == "PutSecretValue":
+            revocation.take_away(aws.access, user(project))
+        return None
+
+    project.proxy.before = take_off
+    done = run(project, "revoke", "--yes")
+    project.proxy.before = lambda _: None
+    assert done.code == 3, done.text
+    assert "put the deny back" in done.out
+    assert revocation.live(aws.access, user(project)) is not None
+
+
+def test_without_the_journal_an_unknown_active_key_keeps_everything_denied(project: Project, aws: EmbeddedAws) -> None:
+    assert run(project, "rotate", "--force").code == 0
+    project.proxy.before = lambda r: (
+        Answer(403, b"<Error><Code>AccessDenied</Code></Error>") if " " in r.action else None
+    )
+    done = run(project, "revoke", "--yes")
+    assert done.code == 1, done.text
+    assert "the journal cannot be read" in done.err
+    denied = revocation.live(aws.access, user(project))
+    assert denied is not None
+    assert denied.cutoff is None
+    project.proxy.before = lambda _: None
+    assert run(project, "revoke", "--yes").code == 3
+    assert len([status for status in states(project, aws).values() if status == "Active"]) == 1
 
 
 def test_where_nothing_tells_whose_a_key_is_everything_stays_denied_until_all_keys_are_meant(
