@@ -56,7 +56,7 @@ def rotate(
         return key_runs.rotate(loaded, buffer, force=force, now=False, consent=nobody, lock_timeout=wait)
 
     real = [name for name, one in environments.items() if not one.sandbox]
-    return fleet.each(sorted([*real, *broken]), work, console)
+    return fleet.each(sorted({*real, *broken}), work, console)
 
 
 def revoke(

@@ -251,7 +251,9 @@ def _with_intent(seen: Observation, intent: Intent, unnamed: list[str], goal: Go
         return Wait()
     live, delivered = _live(seen), delivered_key(seen)
     begun = intent.reason == "rotate" and isinstance(goal, Keep | Rotate) and delivered and _active(live[delivered.id])
-    return RecordIntent("rotate") if begun and len(live) < KEYS_PER_USER else DropIntent()
+    if not begun or len(live) >= KEYS_PER_USER:
+        return DropIntent()
+    return _refuse_new_targets(seen, goal) or RecordIntent("rotate")
 
 
 def _towards(seen: Observation, goal: Goal) -> Action:
@@ -276,7 +278,11 @@ def _rotate(seen: Observation, delivered: KeyRecord | None, goal: Rotate) -> Act
     if delivered is None:
         # Only somebody who means it makes a first key: after a removal, `deploy`.
         return _finish(seen, None)
-    action = _refuse_new_targets(seen, goal) or _keep(seen, delivered) or _move_on(seen, goal)
+    action = _refuse_new_targets(seen, goal) or _keep(seen, delivered)
+    if isinstance(action, Stop) and action.runbook == "two-keys":
+        # An old key that may go makes the room.
+        return _move_on(seen, goal) or action
+    action = action or _move_on(seen, goal)
     if action is not None:
         return action
     wanted = goal.force or is_due(seen, delivered) or (goal.now and not seen.retired)

@@ -632,3 +632,20 @@ def test_what_will_happen_to_the_keys_is_told_exactly_when_something_will() -> N
     for observation in itertools.islice(every_observation(), 0, None, 7):
         idle = isinstance(decide(observation), acts.Done | acts.Stop)
         assert (foretell(observation) is None) == idle
+
+
+def test_a_stage_that_was_lost_while_an_old_key_is_there_is_healed_by_a_rotation_that_moves_it_on() -> None:
+    lost = rotating(grace_since=NOW - 3 * DAY, held={STAGE: Held(None, None), SECOND: Held(OURS, None)})
+    assert decide(lost, Rotate()) == acts.Deactivate(OTHER)
+    young = rotating(grace_since=NOW, held={STAGE: Held(None, None), SECOND: Held(OURS, None)})
+    assert isinstance(decide(young, Rotate()), acts.Stop)
+    assert decide(young, Rotate(now=True)) == acts.Deactivate(OTHER)
+
+
+def test_an_interrupted_rotation_makes_no_key_that_a_new_place_would_then_refuse() -> None:
+    stands = replace(intent(OURS, run="earlier"), reason="rotate", id="2" * 32)
+    elsewhere = replace(DELIVERED, delivered={STAGE: LONG_AGO})
+    observation = seen(keys=(key(OURS),), journal=journal(elsewhere, intent=stands), stage=Held(OURS, None))
+    stop = decide(observation, Rotate())
+    assert isinstance(stop, acts.Stop)
+    assert stop.runbook == "new-target"
