@@ -27,7 +27,8 @@ _Look = Callable[[Any, str], Iterator[tuple[str, str]]]
 def ways_in(access: AwsAccess, environment: Environment, live: LiveUser) -> tuple[Finding, ...]:
     """Return a finding for each way in besides access keys, and for each right that hangs on the user itself.
 
-    A look that AWS refuses is a finding of its own.
+    A look that AWS refuses is a finding of its own. What AWS itself attached because a key leaked is no way in; who calls this
+    tells it by ``LiveUser.quarantined_by``.
 
     Args:
         access: The way into the account.
@@ -50,16 +51,18 @@ def ways_in(access: AwsAccess, environment: Environment, live: LiveUser) -> tupl
                     for kind, told in look(iam, user)
                 ]
         except AwsError as error:
-            found.append(
-                Finding(
-                    check=LIVE_UNKNOWN,
-                    name=f"What {things} the CI user has is known",
-                    resource=f'live.user["{user}"]',
-                    message=error.what,
-                    fix=f"let the deployer call {needed}",
-                )
-            )
+            found.append(_unknown(f"What {things} the CI user has is known", user, error, needed))
     return tuple(found)
+
+
+def _unknown(name: str, user: str, error: AwsError, needed: str) -> Finding:
+    return Finding(
+        check=LIVE_UNKNOWN,
+        name=name,
+        resource=f'live.user["{user}"]',
+        message=error.what,
+        fix=f"let the deployer call {needed}",
+    )
 
 
 def _hanging(access: AwsAccess, environment: Environment, live: LiveUser) -> Iterator[Finding]:
@@ -88,13 +91,31 @@ def _hanging(access: AwsAccess, environment: Environment, live: LiveUser) -> Ite
                 f"{plain(arn)} is attached to it",
                 f"`invoke deploy --env {environment.name}` detaches it",
             )
+        elif not _of_aws(arn):
+            # Anybody may call a policy so, and a deploy tells them by name: it detaches neither.
+            yield finding(
+                "No policy is attached to the CI user itself",
+                f"{plain(arn)} is attached to it, which is called like AWS's quarantine and is not AWS's",
+                "look at what it allows, and detach it by hand",
+            )
     for name in live.inline:
-        if name != POLICY_NAME or live_revocation(access, environment.user_name) is None:
+        try:
+            deny = name == POLICY_NAME and live_revocation(access, environment.user_name) is not None
+        except AwsError as error:
+            known = "What the CI user's inline policies say is known"
+            yield _unknown(known, environment.user_name, error, "iam:GetUserPolicy")
+            continue
+        if not deny:
             yield finding(
                 "The CI user has no inline policy",
                 f"it has the inline policy {plain(name)}",
                 f"`invoke deploy --env {environment.name}` removes it",
             )
+
+
+def _of_aws(arn: str) -> bool:
+    """Return whether a managed policy is AWS's own: its ARN has ``aws`` where others have their account."""
+    return arn.split(":")[4:5] == ["aws"]
 
 
 def _login_profile(iam: Any, user: str) -> Iterator[tuple[str, str]]:
@@ -113,16 +134,16 @@ def _ssh_keys(iam: Any, user: str) -> Iterator[tuple[str, str]]:
 
 def _service_credentials(iam: Any, user: str) -> Iterator[tuple[str, str]]:
     for one in iam.list_service_specific_credentials(UserName=user).get("ServiceSpecificCredentials", []):
-        yield (
-            "service-specific credential",
-            f"{one['ServiceSpecificCredentialId']} for {one['ServiceName']}, {one['Status']}",
-        )
+        what = f"{one['ServiceSpecificCredentialId']} for {one['ServiceName']}"
+        yield "service-specific credential", f"{what}, {one['Status']}, made {one['CreateDate'].isoformat()}"
 
 
 def _certificates(iam: Any, user: str) -> Iterator[tuple[str, str]]:
     for page in iam.get_paginator("list_signing_certificates").paginate(UserName=user):
         for one in page["Certificates"]:
-            yield "signing certificate", f"{one['CertificateId']}, {one['Status']}"
+            # IAM may leave this date out.
+            uploaded = f", uploaded {one['UploadDate'].isoformat()}" if "UploadDate" in one else ""
+            yield "signing certificate", f"{one['CertificateId']}, {one['Status']}{uploaded}"
 
 
 def _mfa_devices(iam: Any, user: str) -> Iterator[tuple[str, str]]:

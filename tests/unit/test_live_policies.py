@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ci_user import revocation
 from ci_user.errors import PolicyError
 from ci_user.iam_user import IamUser
 from ci_user.live_policies import live_documents, managed_document
+from ci_user.revocation import Revocation
 
 if TYPE_CHECKING:
     from tests.conftest import EmbeddedAws
@@ -53,6 +55,21 @@ def test_each_document_is_read_and_what_hangs_on_a_foreign_group_stays(world: An
         (f"inline policy p of group {world.name}-people", True),
     }
     assert all(json.loads(one.text) == json.loads(DOCUMENT) for one in found)
+
+
+@pytest.mark.parametrize("forged", [False, True])
+def test_the_deny_of_a_revocation_stays_and_a_policy_that_only_has_its_name_does_not(
+    world: Any, aws: EmbeddedAws, forged: bool
+) -> None:
+    revocation.put(aws.access, world.user, Revocation(("AKIAIOSFODNN7EXAMPLE",), None))
+    if forged:
+        world.iam.put_user_policy(UserName=world.user, PolicyName=revocation.POLICY_NAME, PolicyDocument=DOCUMENT)
+    live = IamUser(aws.access, world.user).describe()
+    assert live is not None
+    environment: Any = SimpleNamespace(user_name=world.user, group_name=world.user)
+    found = {one.name: one.stays for one in live_documents(aws.access, environment, live, ())}
+    assert found[f"inline policy {revocation.POLICY_NAME} of the user"] is not forged
+    assert found["inline policy u of the user"] is False
 
 
 def test_an_existing_policy_is_read_in_its_default_version(world: Any, aws: EmbeddedAws) -> None:

@@ -38,7 +38,8 @@ def test_the_digest_binds_content_names_and_existing_policies() -> None:
             {"attached_arns": ("another",)},
             {"boundary": "c"},
             {"role_boundary": "c"},
+            {"inline_policy_names": ("ci-user-revocation",)},
         )
     }
-    assert len(digests) == 7
+    assert len(digests) == 8
     assert rendered().digest == rendered().digest

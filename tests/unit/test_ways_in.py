@@ -56,6 +56,11 @@ SOME = {
 }
 
 
+REFUSED = Answer(
+    403,
+    b"<ErrorResponse><Error><Code>AccessDenied</Code><Message>no</Message></Error></ErrorResponse>",
+    headers=(("Content-Type", "text/xml"),),
+)
 MORE = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*"}]}'
 
 
@@ -125,6 +130,15 @@ def test_every_kind_of_credential_is_told_with_its_id(world: World) -> None:
     assert len(messages) == 5
 
 
+def test_each_credential_is_told_with_its_date_where_iam_gives_one(world: World) -> None:
+    date = "<UploadDate>2026-11-01T00:00:00Z</UploadDate>"
+    world.answers |= SOME
+    world.answers["ListSigningCertificates"] = SOME["ListSigningCertificates"].replace("</member>", f"{date}</member>")
+    messages = told(world.look())
+    assert len(messages) == 4
+    assert all("2026-11-01T00:00:00" in message for message in messages)
+
+
 def test_what_hangs_on_the_user_is_told(world: World) -> None:
     iam, name = world.aws.client("iam"), f"more-{uuid.uuid4().hex[:8]}"
     iam.attach_user_policy(UserName=world.user, PolicyArn="arn:aws:iam::aws:policy/ReadOnlyAccess")
@@ -151,24 +165,42 @@ def test_the_deny_of_a_revocation_is_no_way_in_but_another_policy_under_its_name
 
 
 def test_a_quarantine_of_aws_is_no_way_in(world: World) -> None:
-    iam, name = world.aws.client("iam"), f"AWSCompromisedKeyQuarantineV{uuid.uuid4().hex[:6]}"
-    arn = iam.create_policy(
-        PolicyName=name,
-        PolicyDocument='{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"ec2:*","Resource":"*"}]}',
-    )["Policy"]["Arn"]
-    iam.attach_user_policy(UserName=world.user, PolicyArn=arn)
+    arn = "arn:aws:iam::aws:policy/AWSCompromisedKeyQuarantineV3"
+    world.aws.client("iam").attach_user_policy(UserName=world.user, PolicyArn=arn)
     assert world.look() == ()
+
+
+def test_a_policy_that_is_only_called_like_a_quarantine_is_told(world: World) -> None:
+    iam, name = world.aws.client("iam"), f"AWSCompromisedKeyQuarantineV{uuid.uuid4().hex[:6]}"
+    arn = iam.create_policy(PolicyName=name, PolicyDocument=MORE)["Policy"]["Arn"]
+    iam.attach_user_policy(UserName=world.user, PolicyArn=arn)
+    (message,) = told(world.look())
+    assert arn in message
+    assert "is not AWS's" in message
+
+
+def test_a_deny_that_cannot_be_read_is_a_finding_and_the_other_looks_go_on(world: World) -> None:
+    revocation.put(world.aws.access, world.user, Revocation(("AKIAIOSFODNN7EXAMPLE",), None))
+    world.answers |= SOME
+    usual = world.proxy.before
+
+    def answer(request: Request) -> Answer | None:
+        return REFUSED if request.action == "GetUserPolicy" else usual(request)
+
+    world.proxy.before = answer
+    unknown, *others = world.look()
+    assert (unknown.check, unknown.fix) == ("CIUSER_LIVE_3", "let the deployer call iam:GetUserPolicy")
+    assert len(told(tuple(others))) == 4
 
 
 @pytest.mark.parametrize("action", ["GetLoginProfile", *SOME])
 def test_a_look_that_is_refused_is_a_finding_and_the_others_go_on(world: World, action: str) -> None:
     world.answers |= SOME
-    refused = b"<ErrorResponse><Error><Code>AccessDenied</Code><Message>no</Message></Error></ErrorResponse>"
     usual = world.proxy.before
 
     def answer(request: Request) -> Answer | None:
         if request.action == action:
-            return Answer(403, refused, headers=(("Content-Type", "text/xml"),))
+            return REFUSED
         return usual(request)
 
     world.proxy.before = answer
