@@ -188,12 +188,13 @@ def _url(value: str) -> str:
     except ValueError:
         raise expected(text) from None
     plain = re.fullmatch(r"https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~/-]*)?", value) is not None
-    if not plain or not host or port == 0 or (parts.scheme == "http" and not _loopback(host)):
+    if not plain or not host or port == 0 or (parts.scheme == "http" and not is_loopback(host)):
         raise expected(text)
     return value
 
 
-def _loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Return whether a host is this machine: ``localhost`` or an address of loopback."""
     if host == "localhost":
         return True
     try:

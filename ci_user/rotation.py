@@ -213,8 +213,7 @@ def _tidy(seen: Observation) -> Action | None:
         elif record.id not in live:
             return Forget(record.id)
         elif record.id in seen.revoked:
-            key = live[record.id]
-            if record.state != "inactive" or (key is not None and key.active):
+            if record.state != "inactive" or _active_by_now(seen, record):
                 return Retire(record.id)
     return None
 
@@ -235,6 +234,10 @@ def _with_intent(seen: Observation, intent: Intent, unnamed: list[str], goal: Go
     made = [record for record in records if record.state not in _OVER]
     if made and not unnamed:
         return _refuse_new_targets(seen, goal) or _advance(seen, made[0])
+    if intent.run == seen.run and not records and unnamed:
+        # This run has not asked for its key yet, so somebody else made this one. With the intent gone no later run can take
+        # it for an interrupted run's own.
+        return DropIntent()
     if made or len(unnamed) > 1:
         return Stop(_FOREIGN, tuple(unnamed))
     if unnamed:
@@ -301,9 +304,8 @@ def _refuse_new_targets(seen: Observation, goal: Goal) -> Stop | None:
 
 def _move_on(seen: Observation, goal: Rotate) -> Action | None:
     """Return what an earlier rotation's key needs: grace over and unused, it becomes inactive; soaked, it goes."""
-    live = _live(seen)
     for record in older_keys(seen):
-        active = _active(live[record.id])
+        active = _active_by_now(seen, record)
         if record.state == "grace":
             over = _since(seen, record.times["grace"]) >= seen.schedule.grace and not in_use(seen, record)
             if goal.now or over or not active:
@@ -354,7 +356,7 @@ def _remove(seen: Observation, goal: Remove) -> Action:
     ours = sorted({*unnamed, *(key for key in live if key in records)})
     for key in ours:
         state = live[key]
-        if state is not None and state.active:
+        if state is not None and state.active and (key not in records or _active_by_now(seen, records[key])):
             return Deactivate(key)
     for key in ours:
         return Delete(key)
@@ -395,6 +397,13 @@ def _live(seen: Observation) -> dict[str, LiveKey | None]:
 def _active(key: LiveKey | None) -> bool:
     """Return whether a key is active; one that IAM does not list yet was made a moment ago, and is."""
     return key is None or key.active
+
+
+def _active_by_now(seen: Observation, record: KeyRecord) -> bool:
+    """Return whether an old key is active: what this tool switched itself a moment ago counts more than a list that runs behind."""
+    if record.state == "inactive" and _lately(record, "inactive", seen):
+        return False
+    return _active(_live(seen)[record.id]) or (record.state == "grace" and _lately(record, "grace", seen))
 
 
 def _since(seen: Observation, when: dt.datetime) -> dt.timedelta:

@@ -166,7 +166,9 @@ class Run:
             return plain.fenced_by(check) if check else plain
 
         return tuple(
-            open_backend(settings, access(settings), self.environment, self.loaded.root)
+            open_backend(
+                settings, access(settings), self.environment, self.loaded.root, environ=self.environ, check=check
+            )
             for settings in self.environment.places
         )
 
@@ -195,7 +197,11 @@ class Run:
                 if access.account_id != self.environment.account_id:
                     access.verify()
                 fenced = access.fenced_by(check) if check else access
-                found.append(open_backend(settings, fenced, self.environment, self.loaded.root))
+                found.append(
+                    open_backend(
+                        settings, fenced, self.environment, self.loaded.root, environ=self.environ, check=check
+                    )
+                )
             except (BackendError, CredentialsError) as error:
                 closed[target] = error.what
         return tuple(found), closed

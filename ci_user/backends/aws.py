@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 from pydantic import Field, ValidationError
 
 from ci_user.backends.protocol import OWNER_TAG, BackendSettings, EnvironmentNames
-from ci_user.backends.refusals import KEY_ID
+from ci_user.backends.refusals import KEY_ID, NoAnswerError
 from ci_user.environment_fields import AccountId, KmsKeyArn, Region
 from ci_user.environment_parts import Access
 from ci_user.errors import BackendError, CiUserError
@@ -74,10 +74,6 @@ class Refusal(Exception):  # noqa: N818 - an answer that the caller asked for, n
     def __init__(self, code: str) -> None:
         super().__init__(code)
         self.code = code
-
-
-class NoAnswerError(BackendError):
-    """AWS did not answer, so that nobody knows whether the call took effect."""
 
 
 def document(key: AccessKey, region: str) -> str:

@@ -135,11 +135,13 @@ class SecretsManager:
         self.target: str = settings.target(context.environment)
         self._service = Service(context.access, "secretsmanager", settings.place(context.environment)[1], self.target)
 
-    def preflight(self) -> None:
+    def preflight(self) -> tuple[str, ...]:
         """Check reachability, ownership, rotation and content; changes nothing and reads no secret."""
         state = self._describe()
-        if state is not None:
-            self._check(state)
+        if state is None:
+            return ("Secrets Manager answers", "the secret does not exist yet")
+        self._check(state)
+        return ("Secrets Manager answers", "the secret is this environment's")
 
     def held(self) -> Held:
         """Return the key ids in the labelled versions' ids; a secret scheduled for deletion holds nothing."""

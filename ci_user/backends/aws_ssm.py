@@ -19,7 +19,6 @@ from pydantic import Field
 
 from ci_user.backends.aws import (
     AwsBackendSettings,
-    NoAnswerError,
     Refusal,
     Service,
     document,
@@ -30,6 +29,7 @@ from ci_user.backends.aws import (
 from ci_user.backends.protocol import BackendSettings, EnvironmentNames, Held, OpenContext
 from ci_user.backends.refusals import (
     KEY_ID,
+    NoAnswerError,
     another_pending,
     changed_by_others,
     check_key_id,
@@ -117,9 +117,11 @@ class ParameterStore:
         self.target: str = settings.target(context.environment)
         self._service = Service(context.access, "ssm", settings.place(context.environment)[1], self.target)
 
-    def preflight(self) -> None:
+    def preflight(self) -> tuple[str, ...]:
         """Check reachability, ownership and content of both parameters; changes nothing, reads no secret."""
-        self._checked()
+        main, _ = self._checked()
+        whose = "the parameter is this environment's" if main else "the parameter does not exist yet"
+        return ("Parameter Store answers", whose)
 
     def held(self) -> Held:
         """Return the key ids in the descriptions of the parameters that are ours."""

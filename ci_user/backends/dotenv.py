@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, ClassVar, Final, Literal, Self
 
 from pydantic import Field, ValidationError
 
+from ci_user.backends.deliver_only import DeliverOnly
 from ci_user.backends.protocol import BackendSettings, EnvironmentNames, Held, OpenContext
-from ci_user.backends.refusals import KEY_ID, check_key_id, not_supported
+from ci_user.backends.refusals import KEY_ID, check_key_id
 from ci_user.environment_fields import RepositoryPath
 from ci_user.errors import BackendError
 
@@ -69,7 +70,7 @@ def open_with(settings: BackendSettings, context: OpenContext) -> DotenvFile:
     return DotenvFile(settings, context)
 
 
-class DotenvFile:
+class DotenvFile(DeliverOnly):
     """A dotenv file as a backend that only takes delivery.
 
     Every directory on the way is opened relative to the one before, without following symlinks, so the file
@@ -77,7 +78,6 @@ class DotenvFile:
     """
 
     name: str = NAME
-    readable: bool = False
 
     def __init__(self, settings: Settings, context: OpenContext) -> None:
         self.target: str = settings.target(context.environment)
@@ -90,13 +90,18 @@ class DotenvFile:
     def _path(self) -> Path:
         return self._root.joinpath(*self._parts)
 
-    def preflight(self) -> None:
+    def preflight(self) -> tuple[str, ...]:
         """Check that the file is ours or absent, and that its directory can be written; changes nothing."""
+        ours = False
         with self._errors(), self._directory(create=False) as (directory, complete):
             if complete:
-                self._first_lines(directory)
+                ours = bool(self._first_lines(directory))
             if not os.access(".", os.W_OK | os.X_OK, dir_fd=directory):
                 raise self._error("its directory cannot be written", "give yourself the right to write there")
+        return (
+            "its directory can be written",
+            "the file is this environment's" if ours else "the file does not exist yet",
+        )
 
     def held(self) -> Held:
         """Return the key id in the file's second line; the line with the secret is not read."""
@@ -109,26 +114,6 @@ class DotenvFile:
                 return Held(None, None)
         match = _KEY_LINE.fullmatch(lines[1]) if len(lines) > 1 else None
         return Held(match[1] if match else None, None)
-
-    def stage(self, key: AccessKey) -> None:
-        """Not for a local file."""
-        del key
-        raise not_supported(NAME, "stage")
-
-    def read_staged(self, key_id: str) -> AccessKey | None:
-        """Not for a local file."""
-        del key_id
-        raise not_supported(NAME, "read_staged")
-
-    def promote(self, key_id: str) -> None:
-        """Not for a local file."""
-        del key_id
-        raise not_supported(NAME, "promote")
-
-    def discard_staged(self, key_id: str) -> None:
-        """Not for a local file."""
-        del key_id
-        raise not_supported(NAME, "discard_staged")
 
     def deliver(self, key: AccessKey) -> None:
         """Replace the file: a reader sees the old key or the new one, never half of it."""

@@ -52,10 +52,11 @@ class MemoryBackend:
         """Change what consumers read behind the backend's back."""
         self._foreign = True
 
-    def preflight(self) -> None:
+    def preflight(self) -> tuple[str, ...]:
         """Check ownership and content."""
         self._enter("preflight")
         self._check()
+        return ("the memory is ours",)
 
     def held(self) -> Held:
         """Return the key ids held."""

@@ -7,7 +7,9 @@ others only take delivery of a key that is safe already: ``deliver``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -120,11 +122,13 @@ class Held:
     """The ids of the keys that a backend holds, learnt without reading a secret.
 
     ``current`` is what consumers read, ``pending`` a staged copy. Both hold the same id when a promotion was
-    interrupted half-way; ``promote`` finishes it.
+    interrupted half-way; ``promote`` finishes it. ``torn`` says that something of the tool's is there which is no whole key: what
+    an interrupted write or removal left.
     """
 
     current: str | None
     pending: str | None
+    torn: bool = False
 
 
 class Backend(Protocol):
@@ -142,8 +146,11 @@ class Backend(Protocol):
     def readable(self) -> bool:
         """Whether it can be the stage."""
 
-    def preflight(self) -> None:
+    def preflight(self) -> tuple[str, ...]:
         """Check, before a key is made and without changing anything, that one can be delivered.
+
+        Returns:
+            What was found to be in order, in words: login, rights, the place, limits. `invoke doctor` shows it.
 
         Raises:
             BackendError: The place cannot be reached, is not ours, or needs a person to judge it.
@@ -181,8 +188,43 @@ class Backend(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class OpenContext:
-    """What a backend is opened with: clients, the environment's names, and the repository's root."""
+    """What a backend is opened with.
+
+    Args:
+        access: Clients for the account and region that the settings name.
+        environment: The environment the key is for.
+        root: The repository's root.
+        environ: The environment variables that a token may come from.
+        check: Told each HTTP request just before it is sent; raises when this run must not send it any more.
+        pause: Sleeps between two tries; tests pass one that does not.
+    """
 
     access: AwsAccess
     environment: EnvironmentNames
     root: Path
+    environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+    check: Callable[[Any], None] | None = None
+    pause: Callable[[float], None] = time.sleep
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What the documentation tells of a backend; every backend's module has one, named ``ABOUT``.
+
+    Args:
+        title: The section's title.
+        consumers: What a pipeline reads, in a few words.
+        tested: What it was tested against.
+        atomic: Whether readers see the old key or the new one and never half of one.
+        tells: How it knows which key is there, in a few words.
+        how_to: At most a screen of Markdown: token, scopes, YAML, how the pipeline reads it.
+        extra: The optional extra of the package that it needs, if any.
+    """
+
+    title: str
+    consumers: str
+    tested: str
+    atomic: bool
+    tells: str
+    how_to: str
+    extra: str | None = None

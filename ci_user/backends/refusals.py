@@ -16,6 +16,10 @@ https://docs.aws.amazon.com/IAM/latest/APIReference/API_AccessKey.html
 """
 
 
+class NoAnswerError(BackendError):
+    """A service did not answer, so that nobody knows whether the call took effect."""
+
+
 def check_key_id(key_id: str) -> None:
     """Refuse what is no access key id.
 
@@ -75,4 +79,25 @@ def not_supported(backend: str, operation: str) -> BackendError:
         f"the {backend} backend does not {operation}",
         expected="stage and promote on readable backends, deliver on the others",
         do="report this as a fault of the tool: no environment file can cause it",
+    )
+
+
+def extra_missing(target: str, package: str, extra: str) -> BackendError:
+    """Return the error for a library that is not installed."""
+    return BackendError(
+        f"the package {package} is not installed",
+        where=target,
+        expected=f"the optional extra {extra!r}",
+        do=f"pip install 'ci-user[{extra}]', or in this repository: `make sandbox`",
+    )
+
+
+def not_delivered(target: str, what: str, why: str) -> BackendError:
+    """Return the error for a write that was answered as done and is not there."""
+    return BackendError(
+        f"{what} was written, but {why}",
+        where=target,
+        expected="what was written, as the service tells it afterwards",
+        do="run the same command again; if it stays so, look at the place itself",
+        runbook="backend",
     )

@@ -1,0 +1,237 @@
+"""Where the token for a secrets backend comes from, and the one host that it may be sent to.
+
+A token never stands in an environment file, and neither does the host that it is for: else whoever edits the file could have
+it sent elsewhere. The credential itself names its host.
+
+| source | where the token is | where its host is |
+|---|---|---|
+| a variable | ``NAME`` | ``NAME_HOST``; for the backend's usual variable its vendor's public host when that is not set |
+| a file | after the first word | its first word, as in ``gitlab.example.com glpat-...`` |
+| the system keyring | the password of ``ci-user:HOST`` and ``NAME`` | in the service's name |
+| Secrets Manager | ``token`` of a JSON document | its ``host`` |
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Final, Self
+
+from pydantic import Field, model_validator
+
+from ci_user.backends.http import Origin
+from ci_user.environment_fields import Model, RepositoryPath, expected, inside, matching
+from ci_user.errors import BackendError
+from ci_user.secret import Secret
+from ci_user.text import plain
+
+if TYPE_CHECKING:
+    from ci_user.backends.protocol import OpenContext
+
+_MOST_BYTES: Final = 64 * 1024
+
+VariableName = Annotated[str, matching(r"[A-Z_][A-Z0-9_]{0,99}", "the name of an environment variable: A-Z, 0-9 and _")]
+
+
+class TokenSource(Model):
+    """Where a backend's token comes from: one of these. Left out, it is the backend's usual variable."""
+
+    variable: VariableName | None = Field(
+        default=None, description="An environment variable; NAME_HOST names the host it is for."
+    )
+    file: RepositoryPath | None = Field(
+        default=None, description="A file below the repository's root, HOST TOKEN; not in version control."
+    )
+    keyring: Annotated[str, matching(r"[A-Za-z0-9_.@-]{1,100}", "a user name in the keyring")] | None = Field(
+        default=None, description="A user name of the system keyring's service ci-user:HOST."
+    )
+    secret: Annotated[str, matching(r"[A-Za-z0-9/_+=.@-]{1,512}", "the name of a secret")] | None = Field(
+        default=None,
+        description='A secret of Secrets Manager in the environment\'s account, {"host": ..., "token": ...}.',
+    )
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if sum(value is not None for value in (self.variable, self.file, self.keyring, self.secret)) != 1:
+            raise expected("one of variable, file, keyring and secret")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token and the host that it may be sent to.
+
+    Args:
+        secret: The token.
+        host: ``HOST`` or ``HOST:PORT``.
+        source: Where it is from, in words.
+    """
+
+    secret: Secret
+    host: str
+    source: str
+
+    def refuse_other_host(self, url: str, target: str) -> None:
+        """See that an address is the token's.
+
+        Raises:
+            BackendError: It is another host, or plain HTTP to another machine.
+        """
+        try:
+            address = Origin.of(url).address
+        except ValueError as error:
+            raise BackendError(
+                f"{plain(url)} is {error}", where=target, expected="https://, or http:// to loopback"
+            ) from None
+        if address.lower() != self.host.lower():
+            raise BackendError(
+                f"the token in {self.source} is for {plain(self.host)}, and is not sent to {plain(address)}",
+                where=target,
+                expected="a token that names the host in the environment file",
+                do="whoever keeps the token changes its host (docs/backends.md, Tokens); if nobody meant to"
+                " deliver there, correct the environment file",
+                runbook="backend",
+            )
+
+
+@dataclass(frozen=True)
+class TokenNeed:
+    """What a backend needs of a token.
+
+    Args:
+        vendor: The service's name, for people.
+        variable: The usual environment variable.
+        host: The vendor's public host, which the usual variable is for when nothing else is said; empty for none.
+        scopes: The least scopes or rights that it needs, in words.
+        url: The address that it will be sent to.
+        target: The place.
+    """
+
+    vendor: str
+    variable: str
+    host: str
+    scopes: str
+    url: str
+    target: str
+
+    def missing(self, source: str, why: str = "") -> BackendError:
+        """Return the error for a token that is not there."""
+        return BackendError(
+            f"there is no token for {self.vendor}: {source} {why or 'is not set'}",
+            where=self.target,
+            expected=f"a token that has {self.scopes}",
+            do=f"set {self.variable}, or name another source with `token` in the environment file (docs/backends.md, Tokens)",
+            runbook="backend",
+        )
+
+
+def find(source: TokenSource | None, need: TokenNeed, context: OpenContext) -> Token:
+    """Return the token from its source, for the host of ``need.url`` only.
+
+    Raises:
+        BackendError: There is none, it cannot be read, or it is for another host. The error names variable and scopes.
+    """
+    source = source or TokenSource(variable=need.variable)
+    if source.variable is not None:
+        token = _from_variable(source.variable, need, context.environ)
+    elif source.file is not None:
+        token = _from_file(source.file, need, context)
+    elif source.keyring is not None:
+        token = _from_keyring(source.keyring, need)
+    else:
+        token = _from_secrets_manager(str(source.secret), need, context)
+    token.refuse_other_host(need.url, need.target)
+    return token
+
+
+def _from_variable(name: str, need: TokenNeed, environ: Mapping[str, str]) -> Token:
+    value = environ.get(name, "").strip()
+    if not value:
+        raise need.missing(name)
+    host = environ.get(f"{name}_HOST", "").strip() or (need.host if name == need.variable else "")
+    if not host:
+        raise need.missing(f"{name}_HOST", "does not name the host that it is for")
+    return Token(Secret(value), host, name)
+
+
+def _from_file(path: str, need: TokenNeed, context: OpenContext) -> Token:
+    try:
+        file = inside(context.root, path)
+        with os.fdopen(os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as stream:
+            found = os.fstat(stream.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                raise need.missing(path, "is no regular file")
+            if found.st_mode & 0o022:
+                raise need.missing(path, "can be written by others: chmod 600")
+            words = _parted(stream.read(_MOST_BYTES))
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise need.missing(path, f"cannot be read ({reason})") from None
+    if words is None:
+        raise need.missing(path, "does not hold HOST TOKEN")
+    return Token(words[1], words[0], f"the file {path}")
+
+
+def _parted(content: bytes) -> tuple[str, Secret] | None:
+    host, _, rest = content.decode("utf-8", "replace").strip().partition(" ")
+    rest = rest.strip()
+    return (host, Secret(rest)) if host and rest and "\n" not in host else None
+
+
+def _from_keyring(user: str, need: TokenNeed) -> Token:
+    keyring = _keyring(need)
+    host = Origin.of(need.url).address
+    service = f"ci-user:{host}"
+    words = f"{user} of {service} in the system keyring"
+    from keyring.errors import KeyringError
+
+    try:
+        found = keyring(service, user)
+    except KeyringError as error:
+        raise need.missing(words, f"cannot be read ({type(error).__name__})") from None
+    if not found:
+        raise need.missing(words)
+    return Token(Secret(found), host, words)
+
+
+def _keyring(need: TokenNeed) -> Callable[[str, str], str | None]:
+    try:
+        import keyring
+    except ModuleNotFoundError:
+        raise need.missing("the system keyring", "needs the package keyring: pip install 'ci-user[keyring]'") from None
+    return keyring.get_password
+
+
+def _from_secrets_manager(name: str, need: TokenNeed, context: OpenContext) -> Token:
+    from ci_user.backends.aws import Refusal, Service
+
+    words = f"the secret {name}"
+    service = Service(context.access, "secretsmanager", context.access.region, need.target)
+    try:
+        answer = service.call(
+            "GetSecretValue",
+            lambda client: client.get_secret_value(SecretId=name),
+            expecting=("ResourceNotFoundException",),
+            secret=True,
+        )
+    except Refusal:
+        raise need.missing(words, f"does not exist in account {context.access.account_id}") from None
+    found = _document(answer.get("SecretString"))
+    if found is None:
+        raise need.missing(words, 'does not hold {"host": "...", "token": "..."}')
+    return Token(found[1], found[0], words)
+
+
+def _document(text: object) -> tuple[str, Secret] | None:
+    """Return host and token; never raises, so that no traceback quotes them."""
+    try:
+        found = json.loads(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+    if not isinstance(found, dict):
+        return None
+    host, token = found.get("host"), found.get("token")
+    return (host, Secret(token)) if isinstance(host, str) and isinstance(token, str) and host and token else None
