@@ -1,6 +1,6 @@
 # The two commands of the README, and the set-up that both share. Nothing clever: what can be said in Python is said there.
 .POSIX:
-.PHONY: sandbox test test-long lock catalogue
+.PHONY: sandbox test test-long lock catalogue descriptions
 
 PYTHON = python3
 VENV = .venv
@@ -45,3 +45,8 @@ catalogue: $(VENV)/ready
 		--require-hashes -r requirements-catalogue.txt
 	$(VENV)/bin/python -m ci_user.policy.catalogue_build .cache/catalogue requirements-catalogue.txt
 	rm -rf .cache/catalogue
+
+# Renews tests/vendors/descriptions from the npm packages that tests/vendors/package-lock.json pins. Only this needs npm.
+descriptions: $(VENV)/ready
+	npm ci --prefix tests/vendors --ignore-scripts
+	$(VENV)/bin/python -m tests.vendors.cut tests/vendors/node_modules
