@@ -288,3 +288,69 @@ def test_the_grace_of_the_old_key_counts_from_the_last_delivery_of_the_new_one()
     assert len(set(delivered.values())) == 2
     assert world.journal.keys[old].times["grace"] == max(delivered.values())
     assert world.journal.keys[old].times["grace"] < world.journal.keys[new].times["delivered"]
+
+
+@pytest.mark.parametrize("goal", [rotation.Keep(), rotation.Rotate(force=True)], ids=["deploy", "rotate"])
+def test_a_key_that_somebody_makes_between_intent_and_mint_is_never_deleted(goal: rotation.Goal) -> None:
+    world = World()
+    if isinstance(goal, rotation.Rotate):
+        keeper(world).reach(rotation.Keep())
+    subject = keeper(world, run="run-2")
+    made = world.made
+
+    def told(act: str) -> None:
+        if act.startswith("journalled the intent"):
+            # Unused, in the intent's time, and the only stranger: nothing but the run itself knows that it is not its own.
+            foreign(world, created=world.now)
+
+    subject._tell = told
+    with pytest.raises(KeyStateError, match="AKIAFOREIGN000000001"):
+        subject.reach(goal)
+    # Nor does a later run take it for what an interrupted one has made.
+    with pytest.raises(KeyStateError, match="AKIAFOREIGN000000001"):
+        keeper(world, run="run-3").reach(goal)
+    assert world.keys["AKIAFOREIGN000000001"].active
+    assert world.made == made
+
+
+class StaleList:
+    """IAM's list as it was a moment ago: what this run switched off is shown as active for a while."""
+
+    def __init__(self, world: World, seconds: float) -> None:
+        self.world, self.seconds = world, seconds
+        self.history: list[tuple[dt.datetime, tuple[LiveKey, ...]]] = []
+
+    def access_keys(self) -> tuple[LiveKey, ...]:
+        self.history.append((self.world.now, tuple(self.world.keys.values())))
+        before = self.world.now - dt.timedelta(seconds=self.seconds)
+        old = [keys for when, keys in self.history if when <= before]
+        shown = {key.id: key for key in (old[-1] if old else self.history[0][1])}
+        # Only what is said of a key is old: which keys there are is up to date.
+        return tuple(shown.get(key.id, key) for key in self.world.keys.values())
+
+
+@pytest.mark.parametrize("goal", [rotation.Rotate(now=True), rotation.Remove()], ids=["rotate --now", "destroy"])
+def test_a_list_that_runs_behind_a_deactivation_keeps_no_run_from_its_end(goal: rotation.Goal) -> None:
+    world = World()
+    old = keeper(world).reach(rotation.Keep()).key_id
+    world.pass_time(3600)
+    subject = keeper(world, run="run-2")
+    subject._user.access_keys = StaleList(world, 30).access_keys  # type: ignore[method-assign]
+    kept = subject.reach(goal)
+    assert old not in world.keys
+    assert not any("somebody made it active" in act for act in kept.acts)
+    assert len([act for act in kept.acts if act == f"deactivated {old}"]) == 1
+
+
+def test_a_list_that_runs_behind_the_deactivation_of_a_revoked_key_is_no_new_act() -> None:
+    world = World()
+    leaked = keeper(world).reach(rotation.Keep()).key_id
+    assert leaked is not None
+    world.pass_time(3600)
+    world.deny = Revocation((leaked,), world.now)
+    subject = keeper(world, run="run-2")
+    subject._user.access_keys = StaleList(world, 30).access_keys  # type: ignore[method-assign]
+    kept = subject.reach(rotation.Replace())
+    assert kept.made
+    assert len([act for act in kept.acts if "which was revoked" in act]) == 1
+    assert not world.keys[leaked].active

@@ -93,9 +93,14 @@ TABLE = [
         acts.DeleteOrphan(OURS),
     ),
     (
-        "a key that only the intent explains, without doubt",
-        seen(keys=(key(OURS),), journal=journal(intent=intent()), doubts={OURS: None}),
+        "a key that only an earlier run's intent explains, without doubt",
+        seen(keys=(key(OURS),), journal=journal(intent=intent(run="earlier")), doubts={OURS: None}),
         acts.DeleteOrphan(OURS),
+    ),
+    (
+        "a key that somebody made between this run's intent and its mint, without doubt",
+        seen(keys=(key(OTHER),), journal=journal(intent=intent()), doubts={OTHER: None}),
+        acts.DropIntent(),
     ),
     (
         "a key that the journal says is minted, and the stage has",
@@ -199,15 +204,19 @@ STOPS = [
     ("ours and one that nobody journalled", seen(keys=(key(OURS), key(OTHER)), journal=journal(DELIVERED))),
     (
         "a stranger next to an intent, in doubt",
-        seen(keys=(key(OTHER),), journal=journal(intent=intent()), doubts={OTHER: "it was used"}),
+        seen(keys=(key(OTHER),), journal=journal(intent=intent(run="earlier")), doubts={OTHER: "it was used"}),
     ),
     (
         "a stranger that was there before the intent",
-        seen(keys=(key(OTHER),), journal=journal(intent=intent(OTHER)), doubts={OTHER: None}),
+        seen(keys=(key(OTHER),), journal=journal(intent=intent(OTHER, run="earlier")), doubts={OTHER: None}),
     ),
     (
         "two strangers, neither doubted",
-        seen(keys=(key(OURS), key(OTHER)), journal=journal(intent=intent()), doubts={OURS: None, OTHER: None}),
+        seen(
+            keys=(key(OURS), key(OTHER)),
+            journal=journal(intent=intent(run="earlier")),
+            doubts={OURS: None, OTHER: None},
+        ),
     ),
     (
         "the intent's key and a stranger",
@@ -649,3 +658,26 @@ def test_an_interrupted_rotation_makes_no_key_that_a_new_place_would_then_refuse
     stop = decide(observation, Rotate())
     assert isinstance(stop, acts.Stop)
     assert stop.runbook == "new-target"
+
+
+def test_a_list_that_still_shows_a_key_active_after_its_deactivation_is_not_taken_for_a_persons_act() -> None:
+    moment_ago = NOW - dt.timedelta(seconds=5)
+    observation = rotating(grace_since=NOW - 9 * DAY)
+    deactivated = observation.journal.keys[OTHER].entering("inactive", moment_ago)
+    stale = replace(observation, journal=observation.journal.with_key(deactivated))
+    assert decide(stale, Rotate()) == acts.Done(OURS)
+    assert decide(stale, Rotate(now=True)) == acts.Delete(OTHER)
+    assert decide(replace(stale, now=NOW + dt.timedelta(minutes=2)), Rotate()) == acts.Reinstate(OTHER)
+    assert decide(stale, Remove()) == acts.Deactivate(OURS)
+    both = stale.journal.with_key(stale.journal.keys[OURS].entering("inactive", moment_ago))
+    assert isinstance(decide(replace(stale, journal=both), Remove()), acts.Delete)
+    revoked = replace(stale, journal=stale.journal.with_revoked((OTHER,)))
+    assert decide(revoked, Rotate()) == acts.Done(OURS)
+    assert decide(replace(revoked, now=NOW + dt.timedelta(minutes=2)), Rotate()) == acts.Retire(OTHER)
+
+
+def test_a_list_that_still_shows_a_key_inactive_after_its_reactivation_deactivates_nothing() -> None:
+    observation = rotating(grace_since=NOW - dt.timedelta(seconds=5))
+    stale = replace(observation, keys=(key(OURS), key(OTHER, active=False)))
+    assert decide(stale, Rotate()) == acts.Done(OURS)
+    assert decide(replace(stale, now=NOW + dt.timedelta(minutes=2)), Rotate()) == acts.Deactivate(OTHER)
