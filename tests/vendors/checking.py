@@ -52,7 +52,7 @@ def request_faults(
     body: Body,
     undocumented: Collection[str],
 ) -> list[str]:
-    """Return what the description refuses, but for ``undocumented``: "query:NAME" and "body:NAME"."""
+    """Return what the description refuses, but for what is ``undocumented`` (see ``VendorServer``)."""
     faults = list(body.faults)
     for name, value in parameters.items():
         declared = next(p for p in operation.parameters if p.place == "path" and p.name == name)
@@ -123,13 +123,15 @@ def _body_faults(
     if declared is None:
         yield "has a body, and none is declared"
         return
-    if body.kind not in declared.schemas:
+    kind = body.kind if body.kind in declared.schemas else "*/*"
+    if kind not in declared.schemas:
         yield f"the body is {body.kind or 'of no type'}, declared is {', '.join(sorted(declared.schemas))}"
         return
-    pointer = declared.schemas[body.kind]
+    pointer = declared.schemas[kind]
     if pointer is None:
         return
-    yield from (f"the body: {fault}" for fault in description.faults(pointer, body.value))
+    excused = {name.removeprefix("lacks:") for name in undocumented if name.startswith("lacks:")}
+    yield from (f"the body: {fault}" for fault in description.faults(pointer, body.value, excused))
     for name in description.undeclared(pointer, body.value):
         if f"body:{name}" not in undocumented:
             yield f"the body: {name} is not declared"

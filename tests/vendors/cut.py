@@ -178,6 +178,12 @@ def write(name: str, origin: Mapping[str, Any], openapi: Mapping[str, Any]) -> N
     path.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
 
 
+def _published_at(openapi: Mapping[str, Any]) -> str:
+    """Say where a collection of descriptions took this one from."""
+    origins = openapi["info"].get("x-origin")
+    return f", taken from {origins[-1]['url']}" if origins else ""
+
+
 def main(packages: Path) -> None:
     """Cut everything that ``wanted.toml`` names out of the packages installed below ``packages``."""
     lock = json.loads((_HERE / "package-lock.json").read_bytes())["packages"]
@@ -185,7 +191,7 @@ def main(packages: Path) -> None:
         package = lock[f"node_modules/{wanted['package']}"]
         published = json.loads((packages / wanted["package"] / wanted["file"]).read_bytes())
         origin = {
-            "source": f"npm package {wanted['package']}, {wanted['file']}",
+            "source": f"npm package {wanted['package']}, {wanted['file']}" + _published_at(published),
             "version": package["version"],
             "integrity": package["integrity"],
             "license": package["license"],

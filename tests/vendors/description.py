@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 import urllib.parse
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
@@ -99,9 +99,13 @@ class Description:
         """Tell whether any method is declared for the path."""
         return any(pattern.fullmatch(raw_path) for pattern, _ in self._templates)
 
-    def faults(self, pointer: str, document: Any) -> list[str]:
-        """Return what the schema at ``pointer`` refuses in ``document``, as text that repeats no value of it."""
-        best = best_match(self._validator(pointer).iter_errors(document))
+    def faults(self, pointer: str, document: Any, excused: Collection[str] = ()) -> list[str]:
+        """Return what the schema at ``pointer`` refuses in ``document``, as text that repeats no value of it.
+
+        ``excused`` members may be missing at the top.
+        """
+        errors = [e for e in self._validator(pointer).iter_errors(document) if not _is_excused(e, excused)]
+        best = best_match(errors)
         return [_fault(best)] if best else []
 
     def undeclared(self, pointer: str, document: Any) -> list[str]:
@@ -246,6 +250,14 @@ def _escaped(part: str) -> str:
 
 def _decoded(value: str) -> str:
     return "/".join(urllib.parse.unquote(part) for part in value.split("/"))
+
+
+def _is_excused(error: ValidationError, excused: Collection[str]) -> bool:
+    if error.validator != "required" or error.absolute_path or not excused:
+        return False
+    asked_for: Any = error.validator_value
+    instance: Any = error.instance
+    return not set(asked_for) - set(instance) - set(excused)
 
 
 def _fault(error: ValidationError) -> str:

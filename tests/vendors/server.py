@@ -84,7 +84,8 @@ class VendorServer:
     """
 
     vendor: ClassVar[str]
-    # "query:NAME" and "body:NAME" that the vendor takes although its description doesn't say so. Say why where it is set.
+    # What the vendor takes although its description says otherwise: a "query:NAME" or a "body:NAME" that it doesn't name,
+    # and "lacks:NAME", a member of the body that may be missing. Say why where it is set.
     undocumented: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, *, base: str = "", tls: ssl.SSLContext | None = None) -> None:
