@@ -89,7 +89,7 @@ def environments(project: Project, aws: EmbeddedAws, zygote: Zygote, numbers: ra
                 "state": {"bucket": "benchmark-state"},
                 "secrets": [{"backend": "aws-secrets-manager", "name": f"ci-user/{application}/{name}"}],
                 "verification": {"successes": 5, "interval": "100ms", "deadline": "5s", "lag": "0s"},
-                "rotation": {"grace": "0s", "soak": "0s", "expire_after": "0s"},
+                "rotation": {"grace": "0s", "margin": "0s", "soak": "0s", "expire_after": "0s"},
             },
         )
         aws.client("iam").create_user(UserName=f"{application}-{name}.ci")

@@ -126,7 +126,8 @@ class Rotation(Model):
     )
     margin: Annotated[Duration, between(timedelta(0), timedelta(days=7))] = Field(
         default=timedelta(hours=6),
-        description="How long after that delivery runs that began before may still use the old key, 0s to 7d.",
+        description="How long after that delivery runs that began before may still use the old key, which stays active so long"
+        " even if the grace is shorter, 0s to 7d.",
     )
     soak: Annotated[Duration, between(timedelta(0), timedelta(days=90))] = Field(
         default=timedelta(days=7),
@@ -137,10 +138,18 @@ class Rotation(Model):
         description="How long after that delivery an old key that is still in use becomes a finding, 0s to 365d.",
     )
 
+    @property
+    def overlap(self) -> timedelta:
+        """How long an old key stays active at least: nobody's run may break, so the longer one of grace and margin counts."""
+        return max(self.grace, self.margin)
+
     @model_validator(mode="after")
     def _attainable(self) -> Self:
-        if self.rotate_after < self.grace + self.soak:
-            text = "at least grace and soak together: a user has two keys at most, and the next would have no room"
+        if self.rotate_after < self.overlap + self.soak:
+            text = (
+                "at least grace (or margin, if that is longer) and soak together: a user has two keys at most, and the next"
+                " would have no room"
+            )
             refuse([(("rotate_after",), text, format_duration(self.rotate_after))])
         if self.expire_after < self.grace:
             refuse([(("expire_after",), "at least the grace", format_duration(self.expire_after))])

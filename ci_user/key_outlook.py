@@ -31,7 +31,16 @@ from ci_user.key_actions import (
     Verify,
     Wait,
 )
-from ci_user.rotation import Observation, decide, delivered_key, in_use, is_due, older_keys
+from ci_user.rotation import (
+    Observation,
+    Rotate,
+    decide,
+    delivered_key,
+    in_states,
+    in_use,
+    is_due,
+    older_keys,
+)
 
 
 @dataclass(frozen=True)
@@ -98,6 +107,15 @@ def old_keys(seen: Observation) -> tuple[OldKey, ...]:
     return tuple(_old_key(seen, record) for record in older_keys(seen))
 
 
+def going(seen: Observation, goal: Rotate) -> tuple[KeyRecord, ...]:
+    """Return the keys that ``rotate --now`` makes inactive: whatever still holds one of them fails at its next call to AWS."""
+    older, current = older_keys(seen), delivered_key(seen)
+    # A rotation under way is only finished, unless its successor is to be renewed too.
+    begun = bool(in_states(seen.journal, "minted", "staged", "verified"))
+    renewed = current is not None and (goal.force or is_due(seen, current) or not older or begun)
+    return (*older, *((current,) if renewed and current else ()))
+
+
 def held_up(seen: Observation, *, forced: bool) -> str | None:
     """Return why a key that is due, or whose renewal was asked for, is not renewed now; None when it is not held up."""
     delivered = delivered_key(seen)
@@ -130,7 +148,7 @@ def _old_key(seen: Observation, record: KeyRecord) -> OldKey:
             else "still in use: "
         )
         return OldKey(record.id, late + last, overdue=overdue)
-    return OldKey(record.id, f"in its grace until {_time(since + schedule.grace)}", overdue=False)
+    return OldKey(record.id, f"in its grace until {_time(since + schedule.overlap)}", overdue=False)
 
 
 def _time(when: dt.datetime) -> str:

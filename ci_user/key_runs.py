@@ -11,7 +11,7 @@ from ci_user import rotation
 from ci_user.errors import KeyStateError, UsageError
 from ci_user.iam_user import IamUser, quarantines
 from ci_user.key_actions import Done
-from ci_user.key_outlook import deny_notes, held_up, old_keys
+from ci_user.key_outlook import deny_notes, going, held_up, old_keys
 from ci_user.key_work import check_deployed, holding_keeper
 from ci_user.reports.keys import DeliveryReport, RotateReport
 from ci_user.run import Loaded, Run, opened
@@ -19,6 +19,7 @@ from ci_user.text import plain
 
 if TYPE_CHECKING:
     from ci_user.confirmation import Consent
+    from ci_user.journal import KeyRecord
     from ci_user.keeper import Kept, KeyKeeper
     from ci_user.reports.console import Console
     from ci_user.rotation import Observation
@@ -63,7 +64,7 @@ def rotate(
             if isinstance(rotation.decide(seen, goal), Done):
                 return _rotated(run, attached, _nothing(seen), started, forced=force)
             if now:
-                _say_what_breaks(run, keeper, seen)
+                _say_what_breaks(run, keeper, going(seen, goal))
                 consent.require(run.environment, "rotate --now")
                 lease.check()
             keeper.preflight()
@@ -192,12 +193,9 @@ def _reactivable(seen: Observation, key_id: str, environment: str) -> str:
     return max(usable, key=lambda r: (r.times.get("inactive", r.times.get("minted", seen.now)), r.id)).id
 
 
-def _say_what_breaks(run: Run, keeper: KeyKeeper, seen: Observation) -> None:
-    current = rotation.delivered_key(seen)
-    older = rotation.older_keys(seen)
-    going = older or ((current,) if current else ())
+def _say_what_breaks(run: Run, keeper: KeyKeeper, records: Sequence[KeyRecord]) -> None:
     run.console.line("  without grace and soak: whatever still holds one of these keys fails at its next call to AWS:")
-    for record in going:
+    for record in records:
         used = keeper.last_use(record.id)
         last = f"last used {used.at.isoformat()} in {used.service}, {used.region}" if used.at else "never used"
         run.console.line(f"    {record.id}, {record.state}, {last}")

@@ -212,9 +212,8 @@ def _tidy(seen: Observation) -> Action | None:
                 return Delete(record.id) if record.id in listed else Forget(record.id)
         elif record.id not in live:
             return Forget(record.id)
-        elif record.id in seen.revoked:
-            if record.state != "inactive" or _active_by_now(seen, record):
-                return Retire(record.id)
+        elif record.id in seen.revoked and (record.state != "inactive" or _active_by_now(seen, record)):
+            return Retire(record.id)
     return None
 
 
@@ -295,9 +294,13 @@ def _rotate(seen: Observation, delivered: KeyRecord | None, goal: Rotate) -> Act
 
 
 def _refuse_new_targets(seen: Observation, goal: Goal) -> Stop | None:
-    """Refuse a delivery to somewhere new in a run that nobody confirmed: an edited file must not send keys elsewhere at night."""
-    new = [target for target in seen.targets if target not in seen.journal.targets]
-    if new and isinstance(goal, Rotate):
+    """Refuse a delivery to somewhere new that nobody confirmed: an edited file must not send keys elsewhere at night.
+
+    Who redelivers was asked about the places that were named, and about no other.
+    """
+    asked = goal.targets if isinstance(goal, Redeliver) else ()
+    new = [target for target in seen.targets if target not in (*seen.journal.targets, *asked)]
+    if new and isinstance(goal, Rotate | Redeliver):
         return Stop(f"no key was ever delivered to {', '.join(new)}", (), runbook="new-target")
     return None
 
@@ -307,7 +310,7 @@ def _move_on(seen: Observation, goal: Rotate) -> Action | None:
     for record in older_keys(seen):
         active = _active_by_now(seen, record)
         if record.state == "grace":
-            over = _since(seen, record.times["grace"]) >= seen.schedule.grace and not in_use(seen, record)
+            over = _since(seen, record.times["grace"]) >= seen.schedule.overlap and not in_use(seen, record)
             if goal.now or over or not active:
                 return Deactivate(record.id)
         elif active:
@@ -327,8 +330,6 @@ def _redeliver(seen: Observation, delivered: KeyRecord | None, goal: Redeliver) 
     for target in goal.targets:
         if target not in seen.redelivered:
             return Deliver(delivered.id, target)
-    if not set(goal.targets) <= set(delivered.delivered):
-        return Settle(delivered.id)
     return _finish(seen, delivered)
 
 
@@ -400,7 +401,7 @@ def _active(key: LiveKey | None) -> bool:
 
 
 def _active_by_now(seen: Observation, record: KeyRecord) -> bool:
-    """Return whether an old key is active: what this tool switched itself a moment ago counts more than a list that runs behind."""
+    """Return whether an old key is active: what this tool switched a moment ago counts more than a list that runs behind."""
     if record.state == "inactive" and _lately(record, "inactive", seen):
         return False
     return _active(_live(seen)[record.id]) or (record.state == "grace" and _lately(record, "grace", seen))

@@ -143,7 +143,7 @@ class World:
                 {"backend": "dotenv", "path": f".cache/{self.application}.env"},
             ],
             "verification": {"successes": 1, "interval": "1ms", "deadline": "5s", "lag": "0s"},
-            "rotation": {"grace": "0s", "soak": "0s", "expire_after": "0s"},
+            "rotation": {"grace": "0s", "margin": "0s", "soak": "0s", "expire_after": "0s"},
             **changes,
         }
         path = self.directory / "environments" / "testing.yaml"

@@ -144,7 +144,9 @@ class World:
                     verification=Verification(
                         successes=1, interval=timedelta(milliseconds=1), deadline=timedelta(seconds=1), lag=lag
                     ),
-                    schedule=Rotation(grace=timedelta(0), soak=timedelta(0), expire_after=timedelta(0)),
+                    schedule=Rotation(
+                        grace=timedelta(0), margin=timedelta(0), soak=timedelta(0), expire_after=timedelta(0)
+                    ),
                     user_arn=self.arn,
                     pause=no_pause,
                 )

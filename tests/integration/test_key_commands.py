@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(600)
 
-AT_ONCE = {"grace": "0s", "soak": "0s", "expire_after": "0s"}
+AT_ONCE = {"grace": "0s", "margin": "0s", "soak": "0s", "expire_after": "0s"}
 
 
 @pytest.fixture(scope="module")

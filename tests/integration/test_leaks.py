@@ -254,7 +254,7 @@ def test_a_key_command_that_fails_at_a_step_leaks_nothing(
     reset(project, keeping, aws)
     project.write(
         verification={"successes": 2, "interval": "10ms", "deadline": "1s", "lag": "0s"},
-        rotation={"grace": "0s", "soak": "0s", "expire_after": "0s"},
+        rotation={"grace": "0s", "margin": "0s", "soak": "0s", "expire_after": "0s"},
     )
     minted = len(project.proxy.minted)
     project.proxy.before = before or (lambda _: None)
@@ -275,7 +275,7 @@ def test_a_key_command_that_succeeds_leaks_nothing(
 ) -> None:
     reset(project, keeping, aws)
     if task == "reactivate":
-        project.write(rotation={"grace": "0s", "soak": "1d", "expire_after": "0s"})
+        project.write(rotation={"grace": "0s", "margin": "0s", "soak": "1d", "expire_after": "0s"})
         assert project.invoke("rotate", "--env", "testing", "--force").code == 0
     done = loud(project, task)
     assert done.code == (3 if task == "revoke" else 0), done.text[-3000:]

@@ -117,7 +117,9 @@ def test_a_whole_rotation_never_needs_a_third_key(access: AwsAccess, user: IamUs
                 deadline=dt.timedelta(seconds=1),
                 lag=dt.timedelta(0),
             ),
-            schedule=Rotation(grace=dt.timedelta(0), soak=dt.timedelta(0), expire_after=dt.timedelta(0)),
+            schedule=Rotation(
+                grace=dt.timedelta(0), margin=dt.timedelta(0), soak=dt.timedelta(0), expire_after=dt.timedelta(0)
+            ),
             user_arn=f"arn:aws:iam::{ACCOUNT}:user/{user.name}",
         )
         return keeper.reach(goal).key_id

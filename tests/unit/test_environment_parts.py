@@ -39,7 +39,7 @@ def test_keys_are_renewed_every_sixty_days_unless_told_otherwise() -> None:
 )
 def test_each_time_has_its_limits(key: str, least: timedelta, most: timedelta) -> None:
     # Everything else as wide as it may be, so that only the time's own limits are met.
-    room: dict[str, str] = {"rotate_after": "400d", "grace": "0s", "soak": "0s", "expire_after": "365d"}
+    room = {"rotate_after": "400d", "grace": "0s", "margin": "0s", "soak": "0s", "expire_after": "365d"}
     for value in (least, most):
         assert getattr(Rotation.model_validate({**room, key: format_duration(value)}), key) == value
     outside = [most + timedelta(seconds=1), *([least - timedelta(seconds=1)] if least else [])]
@@ -49,9 +49,10 @@ def test_each_time_has_its_limits(key: str, least: timedelta, most: timedelta) -
 
 @pytest.mark.parametrize("grace", ["0s", "1h", "24h", "9d"])
 def test_the_next_rotation_has_room_exactly_when_the_old_key_is_gone_by_then(grace: str) -> None:
-    least = {"0s": "7d", "1h": "169h", "24h": "8d", "9d": "16d"}[grace]
+    # The margin of six hours is the longer one in the first two.
+    least = {"0s": "174h", "1h": "174h", "24h": "8d", "9d": "16d"}[grace]
     one = Rotation.model_validate({"rotate_after": least, "grace": grace})
-    assert one.rotate_after == one.grace + one.soak
+    assert one.rotate_after == max(one.grace, one.margin) + one.soak
     shorter = format_duration(one.rotate_after - timedelta(seconds=1))
     (text,) = (found := refused(rotate_after=shorter, grace=grace)).values()
     assert found.keys() == {"rotate_after"}

@@ -16,7 +16,7 @@ from ci_user.environment_parts import Rotation
 from ci_user.iam_user import LastUse, LiveKey
 from ci_user.journal import Intent, Journal, KeyRecord
 from ci_user.key_life import LIFE, state_after
-from ci_user.key_outlook import foretell, old_keys
+from ci_user.key_outlook import foretell, going, old_keys
 from ci_user.rotation import Deny, Goal, Keep, Observation, Redeliver, Remove, Replace, Rotate, decide
 
 NOW = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
@@ -446,6 +446,51 @@ def test_an_old_key_stays_active_for_its_grace_and_as_long_as_somebody_uses_it()
     assert decide(later, Rotate()) == acts.Done(OURS)
     assert decide(later, Rotate(now=True)) == acts.Deactivate(OTHER)
     assert decide(replace(later, uses={}), Rotate()) == acts.Done(OURS)
+
+
+def test_an_old_key_stays_active_for_the_margin_if_that_is_longer_than_the_grace() -> None:
+    schedule = Rotation(grace=dt.timedelta(0), margin=dt.timedelta(hours=6))
+    within = rotating(grace_since=NOW - dt.timedelta(hours=6) + dt.timedelta(seconds=1), schedule=schedule)
+    assert decide(within, Rotate()) == acts.Done(OURS)
+    assert "in its grace until 2026-11-24T12:00:01" in old_keys(within)[0].why
+    assert decide(rotating(grace_since=NOW - dt.timedelta(hours=6), schedule=schedule), Rotate()) == acts.Deactivate(
+        OTHER
+    )
+
+
+def test_now_lists_every_key_that_it_makes_inactive() -> None:
+    def ids(observation: Observation, goal: Rotate) -> list[str]:
+        return [one.id for one in going(observation, goal)]
+
+    under_way = rotating(grace_since=NOW - dt.timedelta(hours=1))
+    assert ids(under_way, Rotate(now=True)) == [OTHER]
+    assert ids(under_way, Rotate(now=True, force=True)) == [OTHER, OURS]
+    due = replace(under_way, keys=(LiveKey(OURS, True, NOW - 60 * DAY), key(OTHER)))
+    assert ids(due, Rotate(now=True)) == [OTHER, OURS]
+    alone = seen(keys=(key(OURS),), journal=journal(DELIVERED), stage=Held(OURS, None), second=Held(OURS, None))
+    assert ids(alone, Rotate(now=True)) == [OURS]
+    interrupted = replace(alone, journal=alone.journal.with_key(record(OTHER, "verified", intent="1" * 32)))
+    assert ids(interrupted, Rotate(now=True)) == [OURS]
+
+
+def test_whoever_redelivers_finishes_no_delivery_to_a_place_that_nobody_was_asked_about() -> None:
+    new, stands = "memory:new", intent(OURS, run="earlier")
+    begun = record(OTHER, "verified", delivered=(STAGE,))
+    observation = seen(
+        keys=(key(OURS), key(OTHER)),
+        journal=journal(replace(DELIVERED, intent="1" * 32), begun, intent=stands),
+        stage=Held(OTHER, None),
+        second=Held(OURS, None),
+    )
+    targets = (*observation.targets, new)
+    observation = replace(observation, targets=targets, held={**observation.held, new: Held(None, None)})
+    stop = decide(observation, Redeliver((SECOND,)))
+    assert isinstance(stop, acts.Stop)
+    assert (stop.runbook, new in stop.why) == ("new-target", True)
+    assert isinstance(decide(observation, Redeliver((new,))), acts.Deliver)
+    assert isinstance(decide(observation, Keep()), acts.Deliver)
+    unnamed = replace(observation, journal=observation.journal.without_intent())
+    assert isinstance(decide(unnamed, Redeliver((SECOND,))), acts.Stop)
 
 
 def test_a_deploy_leaves_old_keys_alone() -> None:
