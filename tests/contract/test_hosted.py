@@ -1,0 +1,501 @@
+"""The same cases for every backend that is reached over HTTP, against doubles that judge each request by the vendor's description."""
+
+from __future__ import annotations
+
+import base64
+import io
+import itertools
+import json
+import logging
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from ci_user.backends import Backend, open_backend, settings_of
+from ci_user.backends import http as backends_http
+from ci_user.backends.protocol import Held
+from ci_user.errors import BackendError, LeaseLostError
+from ci_user.logs import quiet_botocore
+from tests.contract import doubles
+from tests.contract.place import SECRET, TOKEN, Names, NoAccess, Place, new_key
+from tests.vendors.server import Call, Reply
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[dict[str, Any]]:
+    with ExitStack() as stack:
+        running: dict[str, Any] = {}
+
+        def get(name: str) -> Any:
+            cls = doubles.place(name)
+            key = f"{cls.serve.__func__.__module__}.{cls.serve.__func__.__qualname__}"  # type: ignore[attr-defined]
+            if key not in running:
+                running[key] = stack.enter_context(cls.serve())
+            return running[key]
+
+        yield {"get": get}
+
+
+@pytest.fixture(params=doubles.names())
+def place(request: pytest.FixtureRequest, servers: dict[str, Any], tmp_path: Path) -> Iterator[Place]:
+    server = servers["get"](request.param)
+    found = doubles.place(request.param).at(server, tmp_path)
+    yield found
+    violations = list(found.server.violations)
+    found.server.before = lambda _: None
+    found.server.after = lambda _call, _reply: None
+    found.server.calls.clear()
+    found.server.violations.clear()
+    assert violations == []
+
+
+def values(key: Any) -> tuple[str, str]:
+    return key.id, key.secret.reveal()
+
+
+def writes(place: Place) -> Callable[[Call], bool]:
+    """Tell the calls that write, as this place's double knows them."""
+    return lambda call: not place.reads(call)
+
+
+# What is there
+
+
+def test_nothing_there_holds_nothing_and_can_be_written(place: Place) -> None:
+    backend = place.open()
+    sentences = backend.preflight()
+    assert sentences
+    assert all(isinstance(sentence, str) and sentence for sentence in sentences)
+    assert backend.held() == Held(None, None)
+    assert backend.remove() is False
+    assert [call for call in place.server.calls if writes(place)(call)] == []
+
+
+def test_a_delivered_key_is_what_a_pipeline_reads(place: Place) -> None:
+    key = new_key()
+    place.deliver(key)
+    assert place.consumed() == values(key)
+    assert place.open().held() == Held(key.id, None)
+    assert place.open().preflight()
+
+
+def test_a_second_key_replaces_the_first_and_a_repetition_changes_nothing(place: Place) -> None:
+    old, new = new_key(), new_key()
+    place.deliver(old)
+    for _ in range(2):
+        place.deliver(new)
+        assert place.consumed() == values(new)
+        assert place.open().held() == Held(new.id, None)
+
+
+def test_two_at_once_deliver_the_same_key(place: Place) -> None:
+    place.deliver(new_key())
+    key, failures, start = new_key(), [], threading.Barrier(2)
+    backends = [place.open(), place.open()]
+
+    def run(backend: Backend) -> None:
+        try:
+            start.wait(20)
+            place.deliver(key, backend)
+        except BaseException as error:  # noqa: BLE001 - handed to the test's own thread
+            failures.append(error)
+
+    threads = [threading.Thread(target=run, args=(backend,)) for backend in backends]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert failures == []
+    assert place.consumed() == values(key)
+    assert place.open().held() == Held(key.id, None)
+
+
+def test_the_names_are_the_files(place: Place) -> None:
+    key = new_key()
+    names = {"key_id": "KEY_ID", "secret": "KEY_SECRET", "region": "REGION", "prefix": "PROD_", "suffix": "_CI"}
+    backend = place.open(names=names)
+    place.deliver(key, backend)
+    assert place.consumed(("PROD_KEY_ID_CI", "PROD_KEY_SECRET_CI", "PROD_REGION_CI")) == (*values(key), "eu-west-1")
+    assert place.consumed() == (None, None)
+    assert place.open(names=names).held() == Held(key.id, None)
+    assert place.open().held().current is None
+    again = settings_of(backend.target, Names())
+    assert again is not None
+    assert again.target(Names()) == backend.target
+
+
+def test_names_that_were_changed_in_the_file_are_written_anew_and_the_old_ones_go(place: Place) -> None:
+    key = new_key()
+    place.deliver(key)
+    named = {"secret": "OTHER_SECRET", "region": "AWS_REGION"}
+    assert place.open(names=named).held().current is None
+    place.deliver(key, place.open(names=named))
+    assert place.open(names=named).held() == Held(key.id, None)
+    assert place.consumed(("AWS_ACCESS_KEY_ID", "OTHER_SECRET", "AWS_REGION")) == (*values(key), "eu-west-1")
+    assert place.consumed(("AWS_SECRET_ACCESS_KEY",)) == (None,)
+
+
+def test_odd_names_lead_to_their_own_place(place: Place) -> None:
+    key, changes = new_key(), place.odd()
+    backend = place.open(**changes)
+    backend.preflight()
+    place.deliver(key, backend)
+    assert place.open(**changes).held() == Held(key.id, None)
+    assert place.open().held().current is None
+    again = settings_of(backend.target, Names())
+    assert again is not None
+    assert again.target(Names()) == backend.target
+    assert place.open(**changes).remove() is True
+
+
+def test_a_place_with_many_pages_of_others_variables_is_read_to_the_end(place: Place) -> None:
+    place.crowd()
+    key = new_key()
+    place.open().preflight()
+    place.deliver(key)
+    assert place.consumed() == values(key)
+    assert place.open().held() == Held(key.id, None)
+
+
+# What is somebody else's
+
+
+def test_what_somebody_else_made_is_left_alone(place: Place) -> None:
+    for name in ("AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID"):
+        place.write_foreign(name)
+    for refused in (place.open().preflight, lambda: place.deliver(new_key())):
+        with pytest.raises(BackendError, match="not made by this tool"):
+            refused()
+    assert place.open().held() == Held(None, None)
+    assert place.open().remove() is False
+    assert place.consumed() == ("foreign", "foreign")
+
+
+def test_a_place_of_another_environment_is_left_alone(place: Place) -> None:
+    key, other = new_key(), replace(Names(), prefix="shop-production")
+    place.deliver(key)
+    for refused in (place.open(other).preflight, lambda: place.deliver(new_key(), place.open(other))):
+        with pytest.raises(BackendError, match="not made by this tool"):
+            refused()
+    assert place.open(other).held() == Held(None, None)
+    assert place.open(other).remove() is False
+    assert place.consumed() == values(key)
+
+
+def test_what_somebody_changed_is_not_overwritten_or_removed(place: Place) -> None:
+    if not place.sees_foreign:
+        pytest.skip("this vendor tells nobody that a variable was changed; docs/backends.md says so")
+    place.deliver(new_key())
+    place.write_foreign()
+    for refused in (place.open().preflight, lambda: place.deliver(new_key()), place.open().remove):
+        with pytest.raises(BackendError, match="changed by somebody else"):
+            refused()
+    assert place.open().held().current is None
+    assert place.consumed()[1] == "foreign"
+
+
+def test_removal_takes_just_what_was_written(place: Place) -> None:
+    place.write_foreign("SOMETHING_ELSE")
+    place.deliver(new_key())
+    assert place.open().remove() is True
+    assert place.consumed() == (None, None)
+    assert place.open().held() == Held(None, None)
+    assert place.open().remove() is False
+    assert place.consumed(("SOMETHING_ELSE",)) == ("foreign",)
+    key = new_key()
+    place.deliver(key)
+    assert place.consumed() == values(key)
+
+
+def test_a_place_that_only_its_line_is_left_of_is_emptied(place: Place) -> None:
+    place.deliver(new_key())
+    settings = settings_of(place.open().target, Names())
+    assert settings is not None
+    again = open_backend(settings, NoAccess(), Names(), place.root, environ=place.environ)
+    assert again.target == place.open().target
+    assert again.remove() is True
+    assert place.consumed() == (None, None)
+    assert again.remove() is False
+
+
+# What fails
+
+
+def test_a_missing_place_is_told_before_a_key_is_made(place: Place) -> None:
+    for refused in (
+        place.open(**place.missing()).preflight,
+        lambda: place.deliver(new_key(), place.open(**place.missing())),
+    ):
+        with pytest.raises(BackendError) as caught:
+            refused()
+        assert "exist" in f"{caught.value.what} {caught.value.expected} {caught.value.do}"
+    assert not [call for call in place.server.calls if writes(place)(call)]
+
+
+def test_without_a_token_the_error_names_variable_and_scopes_and_nothing_is_sent(place: Place) -> None:
+    place.server.calls.clear()
+    environ = {name: value for name, value in place.environ.items() if TOKEN not in value}
+    with pytest.raises(BackendError) as caught:
+        place.open(environ=environ).preflight()
+    text = f"{caught.value.what} {caught.value.expected} {caught.value.do}"
+    assert place.variable in text
+    assert getattr(place.settings(), "scopes") in text  # noqa: B009
+    assert place.server.calls == []
+
+
+def test_a_token_for_another_host_is_not_sent(place: Place) -> None:
+    place.server.calls.clear()
+    environ = place.environ | {f"{place.variable}_HOST": "elsewhere.example.com"}
+    for refused in (place.open(environ=environ).preflight, place.open(environ=environ).held):
+        with pytest.raises(BackendError, match=r"elsewhere\.example\.com"):
+            refused()
+    assert place.server.calls == []
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_token_tells_where_it_is_from_and_what_it_needs(place: Place, status: int) -> None:
+    place.server.before = lambda _: Reply(status, {"message": f"no {TOKEN}"})
+    for refused in (place.open().preflight, place.open().held, lambda: place.deliver(new_key())):
+        with pytest.raises(BackendError) as caught:
+            refused()
+        assert place.variable in str(caught.value.do)
+        assert getattr(place.settings(), "scopes") in str(caught.value.do)  # noqa: B009
+        assert caught.value.where == place.open().target
+    place.server.before = lambda _: None
+    assert place.consumed() == (None, None)
+
+
+@pytest.mark.parametrize("status", [400, 404, 409, 422, 500])
+def test_a_refused_write_loses_nothing_tells_no_secret_and_the_next_run_heals_it(place: Place, status: int) -> None:
+    old, new = new_key(), new_key()
+    place.deliver(old)
+    place.server.before = lambda call: (
+        Reply(status, {"message": f"bad value {call.body!r}", "errors": [SECRET]}) if writes(place)(call) else None
+    )
+    with pytest.raises(BackendError) as caught:
+        place.deliver(new)
+    assert caught.value.where == place.open().target
+    assert leaks(shown(caught.value)) == []
+    place.server.before = lambda _: None
+    assert place.consumed() == values(old)
+    place.deliver(new)
+    assert place.consumed() == values(new)
+    assert place.open().held() == Held(new.id, None)
+
+
+def test_a_write_torn_anywhere_never_counts_as_delivered_and_is_healed(place: Place) -> None:
+    torn = 0
+    for lost_answer in (False, True):
+        for allowed in range(20):
+            old, new = new_key(), new_key()
+            place.deliver(old)
+            count = itertools.count()
+
+            def broken(call: Call, limit: int = allowed, count: Iterator[int] = count) -> Reply | None:
+                return Reply(drop=True) if writes(place)(call) and next(count) >= limit else None
+
+            def lost(call: Call, _: Reply, broken: Callable[[Call], Reply | None] = broken) -> Reply | None:
+                return broken(call)
+
+            if lost_answer:
+                place.server.after = lost
+            else:
+                place.server.before = broken
+            try:
+                place.deliver(new)
+                finished = True
+            except BackendError:
+                finished = False
+            place.server.before = lambda _: None
+            place.server.after = lambda _call, _reply: None
+            held = place.open().held()
+            if held == Held(new.id, None):
+                assert place.consumed() == values(new)
+            if held.current == old.id:
+                assert place.consumed()[0] == old.id
+            if finished:
+                break
+            torn += 1
+            place.open().preflight()
+            place.deliver(new)
+            assert place.consumed() == values(new)
+            assert place.open().held() == Held(new.id, None)
+        assert place.open().remove() is True
+    assert torn >= 2
+
+
+def test_a_torn_write_can_be_removed(place: Place) -> None:
+    count = itertools.count()
+    place.server.before = lambda call: Reply(drop=True) if writes(place)(call) and next(count) >= 2 else None
+    try:
+        place.deliver(new_key())
+    except BackendError:
+        pass
+    place.server.before = lambda _: None
+    if place.open().held() != Held(None, None):
+        assert place.open().remove() is True
+    assert place.consumed() == (None, None)
+    assert place.open().held() == Held(None, None)
+
+
+def test_a_limited_rate_is_waited_for_as_long_as_asked(place: Place) -> None:
+    key = new_key()
+    refusals = iter([Reply(429, {"message": "slow down"}, headers=(("Retry-After", "7"),))])
+    place.server.before = lambda call: next(refusals, None) if writes(place)(call) else None
+    place.deliver(key)
+    assert 7.0 in place.pauses.seconds
+    assert place.consumed() == values(key)
+
+
+def test_a_limit_of_an_hour_is_not_waited_for(place: Place) -> None:
+    place.server.before = lambda _: Reply(429, {"message": "slow down"}, headers=(("Retry-After", "3600"),))
+    with pytest.raises(BackendError, match="429") as caught:
+        place.open().held()
+    assert "limiting requests" in str(caught.value.do)
+    assert sum(place.pauses.seconds) < 3600
+
+
+def test_a_fault_of_a_moment_is_waited_out_when_reading(place: Place) -> None:
+    key = new_key()
+    place.deliver(key)
+    faults = iter([Reply(503, {"message": "later"}), Reply(drop=True), Reply(500, {"message": "oops"})])
+    place.server.before = lambda call: next(faults, None) if call.method == "GET" else None
+    assert place.open().held() == Held(key.id, None)
+    assert next(faults, None) is None
+    assert place.pauses.seconds
+
+
+def test_a_slow_server_is_given_up(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backends_http, "READ_SECONDS", 0.05)
+    place.server.before = lambda _: Reply(200, {}, delay=5)
+    with pytest.raises(BackendError, match="no answer"):
+        place.open().held()
+
+
+def test_a_connection_cut_in_the_middle_of_an_answer_is_no_answer(place: Place) -> None:
+    place.server.after = lambda _, reply: replace(reply, cut=3)
+    with pytest.raises(BackendError):
+        place.open().held()
+
+
+@pytest.mark.parametrize("body", [b"<html>log in</html>", b"", b"[]", b'"text"', b"null"])
+def test_an_answer_that_is_not_the_vendors_is_an_error_without_a_traceback(place: Place, body: bytes) -> None:
+    place.server.before = lambda _: Reply(200, body=body, headers=(("Content-Type", "application/json"),))
+    with pytest.raises(BackendError):
+        place.open().preflight()
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_redirect_is_not_followed(place: Place, status: int) -> None:
+    from tests.vendors.plain import Listener
+
+    place.deliver(new_key())
+    with Listener() as elsewhere:
+        location = (("Location", f"{elsewhere.url}/api"),)
+        place.server.before = lambda _: Reply(status, {}, headers=location)
+        for refused in (place.open().held, lambda: place.deliver(new_key())):
+            with pytest.raises(BackendError):
+                refused()
+        assert elsewhere.connections == 0
+
+
+def test_plain_http_to_another_machine_is_refused_by_the_file(place: Place) -> None:
+    with pytest.raises(ValueError, match="https"):
+        place.settings(url="http://ci.example.com")
+
+
+def test_a_lost_lease_stops_it_before_the_request(place: Place) -> None:
+    def lost(_: object) -> None:
+        raise LeaseLostError("lost")
+
+    place.server.calls.clear()
+    place.check = lost
+    with pytest.raises(LeaseLostError) as caught:
+        place.deliver(new_key())
+    assert place.server.calls == []
+    assert leaks(shown(caught.value)) == []
+
+
+# What must not be told
+
+
+def forms(secret: str) -> set[str]:
+    """Every way in which a secret might be written."""
+    data = secret.encode()
+    encoded = {base64.b64encode(b"x" * shift + data)[4:-4].decode() for shift in range(3)}
+    quoted = json.dumps(secret)[1:-1]
+    return {secret, quote(secret), quote(secret, safe=""), quoted, json.dumps(quoted)[1:-1], *encoded}
+
+
+def leaks(text: str) -> list[str]:
+    return sorted(form for secret in (SECRET, TOKEN) for form in forms(secret) if form in text)
+
+
+def shown(error: BaseException) -> str:
+    report = traceback.TracebackException.from_exception(error, capture_locals=True)
+    parts = ["".join(report.format()), repr(error), str(error), repr(vars(error))]
+    behind = error.__context__ or error.__cause__
+    while behind is not None:
+        parts.append("".join(traceback.TracebackException.from_exception(behind, capture_locals=True).format()))
+        behind = behind.__context__ or behind.__cause__
+    # The test's own frames hold the double, which knows the secret.
+    return "\n".join(line for part in parts for line in _outside_tests(part))
+
+
+def _outside_tests(text: str) -> Iterator[str]:
+    own = False
+    for line in text.splitlines():
+        if line.startswith('  File "'):
+            own = "/tests/" in line
+        if not own:
+            yield line
+
+
+@pytest.fixture
+def debug_log() -> Iterator[io.StringIO]:
+    stream = io.StringIO()
+    handler, root = logging.StreamHandler(stream), logging.getLogger()
+    before = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    quiet_botocore()
+    yield stream
+    root.removeHandler(handler)
+    root.setLevel(before)
+
+
+def test_nothing_shows_the_secret_or_the_token(
+    place: Place, debug_log: io.StringIO, capfd: pytest.CaptureFixture[str]
+) -> None:
+    key = new_key()
+    backend = place.open()
+    place.deliver(key, backend)
+    found = [repr(backend), repr(vars(backend)), repr(place.settings()), backend.target, repr(backend.held())]
+    for reply in (
+        Reply(422, {"message": f"{SECRET} {TOKEN}", "error": f"{SECRET} {TOKEN}", "errors": [SECRET]}),
+        Reply(500, {"message": f"{SECRET} {TOKEN}"}),
+        Reply(drop=True),
+        Reply(200, body=f"{SECRET} {TOKEN}".encode()),
+    ):
+        place.server.before = lambda call, reply=reply: reply if writes(place)(call) else None  # type: ignore[misc]
+        with pytest.raises(BackendError) as caught:
+            place.deliver(new_key(), backend)
+        found.append(shown(caught.value))
+    place.server.before = lambda _: None
+    captured = capfd.readouterr()
+    assert leaks("\n".join([*found, debug_log.getvalue(), captured.out, captured.err])) == []
+
+
+def test_no_request_carries_a_secret_in_its_address_or_its_headers(place: Place) -> None:
+    place.server.calls.clear()
+    place.deliver(new_key())
+    for call in place.server.calls:
+        assert leaks(call.raw_path + json.dumps({k: list(v) for k, v in call.query.items()})) == []
+        assert SECRET not in "".join(call.headers.values())
