@@ -1,4 +1,4 @@
-"""A place that keys are delivered to, as the contract sees it: the tool's side through a backend, the pipeline's through a double.
+"""A place that keys are delivered to, as the contract sees it: the tool's side is a backend, the pipeline's a vendor's double.
 
 Each file of ``doubles`` has the double of one vendor and the places at it. A place is fresh: nothing was ever written there.
 """
@@ -20,7 +20,7 @@ from ci_user.secret import AccessKey, Secret
 from tests.vendors.server import Call, VendorServer
 
 SECRET = 'wJalr/XUtnFEMI+K7MDENG"bPxRfiCYEXAMPLE&KEY'
-TOKEN = "tok-3n/+&=9pXUtnFEMIbPxRfiCYzzEXAMPLE"  # noqa: S105 - a test's
+TOKEN = "tok-3n/+&=9pXUtnFEMIbPxRfiCYzzEXAMPLE"
 NUMBERS = itertools.count(10**7)
 
 
@@ -104,7 +104,7 @@ class Place(ABC):
         document = copy.deepcopy(self.document) | changes
         return settings_model(self.backend).model_validate(document, context={"root": self.root})
 
-    def open(self, environment: Names = Names(), environ: Mapping[str, str] | None = None, **changes: Any) -> Backend:  # noqa: B008
+    def open(self, environment: Names = Names(), environ: Mapping[str, str] | None = None, **changes: Any) -> Backend:
         """Return the backend, as on a fresh machine."""
         import importlib
 
@@ -134,7 +134,7 @@ class Place(ABC):
 
     @abstractmethod
     def odd(self) -> dict[str, Any]:
-        """Return changes of the entry that lead to a place with names as odd as the vendor allows: ``/``, spaces, ``#``, unicode."""
+        """Return changes of the entry that lead to a place with names as odd as the vendor allows: ``/``, spaces, unicode."""
 
     @abstractmethod
     def missing(self) -> dict[str, Any]:
