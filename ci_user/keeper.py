@@ -15,7 +15,7 @@ from ci_user.audit import Silent
 from ci_user.environment_parts import Rotation
 from ci_user.errors import BackendError, CiUserError, KeyStateError
 from ci_user.iam_user import IamUser
-from ci_user.journal import Intent, Journal, KeyRecord
+from ci_user.journal import Intent, Journal, KeyRecord, KeyState
 from ci_user.key_actions import Action, Stop, words
 from ci_user.key_check import wait_until_it_works
 from ci_user.key_life import state_after
@@ -168,7 +168,8 @@ class KeyKeeper:
         self._view.refresh()
         done: list[str] = []
         removed: list[str] = []
-        for _ in range(_ACTIONS_AT_MOST):
+        actions = waits = 0
+        while actions < _ACTIONS_AT_MOST and waits < self._waits_at_most():
             seen = self.observe(goal)
             action = rotation.decide(seen, goal)
             if isinstance(action, acts.Done):
@@ -182,16 +183,18 @@ class KeyKeeper:
                     seen=seen,
                 )
             self._refuse(action, seen)
+            waits, actions = (waits + 1, actions) if isinstance(action, acts.Wait) else (waits, actions + 1)
             if isinstance(action, acts.RecordIntent) and self._view.moved(seen.keys):
                 # The intent says which keys were there before it: what somebody made meanwhile is looked at first.
                 continue
             self._lease.check()
-            self._audited(action, seen)
+            if not self._audited(action, seen):
+                continue
             act = words(action, self._user.name, self._stage.target)
             self._tell(act)
             if not isinstance(action, acts.Wait):
                 done.append(act)
-            if isinstance(action, acts.RemoveDelivered) and action.target not in self.unreachable:
+            if isinstance(action, acts.RemoveDelivered):
                 removed.append(action.target)
         raise KeyStateError(
             f"the keys of {self._user.name} do not settle: {', '.join(done[-1:]) or 'one may still appear'}",
@@ -199,8 +202,16 @@ class KeyKeeper:
             runbook="keys-do-not-settle",
         )
 
-    def reactivate(self, key_id: str) -> None:
-        """Make an old key active again, unless it is revoked meanwhile.
+    def _waits_at_most(self) -> int:
+        """Return how often to look again for a key that may not be listed yet: for as long as ``decide`` waits, and some more."""
+        longest = rotation.CALL_WINDOW + self._verification.lag
+        return int(longest.total_seconds() / _LOOK_AGAIN_SECONDS) + _ACTIONS_AT_MOST
+
+    def reactivate(self, key_id: str) -> KeyState:
+        """Make an old key active again, unless it is revoked meanwhile; the grace of one that has a successor begins anew.
+
+        Returns:
+            The state that the journal has it in now.
 
         Raises:
             KeyStateError: It was revoked while this ran, and is inactive; or it is gone.
@@ -209,13 +220,27 @@ class KeyKeeper:
         try:
             self._user.activate_key(key_id)
             self._refuse_revoked(key_id)
-        except CiUserError:
-            # Whatever failed: a key that may be revoked does not stay active. The lease may be lost, so this is not fenced.
-            IamUser(self._access, self._user.name).deactivate_key(key_id)
+        except CiUserError as error:
+            self._audit.record("Reactivate", key_ids=(key_id,), result=f"failed: {error.what}")
+            self._put_back(key_id)
             raise
         self._audit.record("Reactivate", key_ids=(key_id,))
-        if self._lease.journal.keys[key_id].state == "inactive":
+        if self._lease.journal.keys[key_id].state in ("grace", "inactive"):
             self._lease.record(self._entering(self._lease.journal, key_id, acts.Reinstate(key_id)))
+        return self._lease.journal.keys[key_id].state
+
+    def _put_back(self, key_id: str) -> None:
+        """Make a key inactive that may be revoked. The lease may be lost by now, so this is not fenced.
+
+        Raises:
+            AwsError: AWS refused it.
+        """
+        try:
+            IamUser(self._access, self._user.name).deactivate_key(key_id)
+        except CiUserError as error:
+            self._audit.record("Deactivate", key_ids=(key_id,), result=f"failed: {error.what}")
+            raise
+        self._audit.record("Deactivate", key_ids=(key_id,))
 
     def _refuse_revoked(self, key_id: str) -> None:
         revocation = self._user.revocation()
@@ -231,7 +256,7 @@ class KeyKeeper:
     def former_notes(self) -> tuple[str, ...]:
         """Return what to say of places that the environment file no longer names and that could not be looked into."""
         return tuple(
-            f"{target}, which the environment file no longer names, could not be looked into: {why}"
+            f"{target}, which the environment file no longer names, could not be looked into or emptied: {why}"
             for target, why in sorted(self.unreachable.items())
         )
 
@@ -247,20 +272,22 @@ class KeyKeeper:
         if isinstance(action, Stop):
             raise stopped(action, self._user.name, seen.keys, seen.now, self._user.last_use)
 
-    def _audited(self, action: Action, seen: Observation) -> None:
-        """Perform an action and record how it ended."""
+    def _audited(self, action: Action, seen: Observation) -> bool:
+        """Perform an action and record how it ended; return whether it was done."""
         self._view.forget(action, self._stage.target)
         name = type(action).__name__
         targets = [target] if (target := getattr(action, "target", None)) else []
         if isinstance(action, acts.Stage | acts.Promote | acts.DiscardStaged):
             targets = [self._stage.target]
         try:
-            self._perform(action, seen)
+            refusal = self._perform(action, seen)
         except CiUserError as error:
             self._audit.record(name, key_ids=self._ids(action), targets=targets, result=f"failed: {error.what}")
             raise
         if not isinstance(action, acts.Wait):
-            self._audit.record(name, key_ids=self._ids(action), targets=targets)
+            result = f"failed: {refusal}" if refusal else "done"
+            self._audit.record(name, key_ids=self._ids(action), targets=targets, result=result)
+        return refusal is None
 
     def _ids(self, action: Action) -> tuple[str, ...]:
         if isinstance(action, acts.Mint):
@@ -268,7 +295,8 @@ class KeyKeeper:
         key_id = getattr(action, "key_id", None)
         return (key_id,) if key_id else getattr(action, "key_ids", ())
 
-    def _perform(self, action: Action, seen: Observation) -> None:
+    def _perform(self, action: Action, seen: Observation) -> str | None:
+        """Do what was decided; return why it was not done where that stops nothing else, or None when it was."""
         journal = self._lease.journal
         match action:
             case acts.RecordIntent(reason):
@@ -312,8 +340,12 @@ class KeyKeeper:
             case acts.DiscardStaged(key_id):
                 self._stage.discard_staged(key_id)
             case acts.RemoveDelivered(target):
-                self._remove(target)
+                return self._remove(target)
             case acts.ForgetTarget(target):
+                # What somebody has changed there looks like nothing of ours: only the place itself tells that from nothing at all.
+                refusal = self._remove(target)
+                if refusal is not None:
+                    return refusal
                 self._lease.record(journal.without_target(target))
             case acts.Deactivate(key_id):
                 self._user.deactivate_key(key_id)
@@ -335,10 +367,12 @@ class KeyKeeper:
                 self._lease.record(journal.with_revoked(key_ids))
             case acts.LiftDeny():
                 # Another revocation may have begun since the look: then its deny stays, and the next look sees it.
-                if self._user.revocation() == self._view.revocation:
-                    self._user.lift_deny()
+                if self._user.revocation() != self._view.revocation:
+                    return "the deny is another one than a moment ago"
+                self._user.lift_deny()
             case _:
                 raise AssertionError(action)
+        return None
 
     def _mint(self, journal: Journal) -> None:
         intent = journal.intent
@@ -412,15 +446,17 @@ class KeyKeeper:
             )
         return key
 
-    def _remove(self, target: str) -> None:
+    def _remove(self, target: str) -> str | None:
         """Remove what was delivered; a former place that refuses is told, and stops nothing that is still in use."""
         if target in self._backends:
             self._backends[target].remove()
-            return
+            return None
         try:
             self._former[target].remove()
         except BackendError as error:
             self.unreachable[target] = error.what
+            return error.what
+        return None
 
     def _verify(self, key_id: str) -> None:
         key = self._stage.read_staged(key_id)

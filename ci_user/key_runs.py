@@ -19,7 +19,7 @@ from ci_user.text import plain
 
 if TYPE_CHECKING:
     from ci_user.confirmation import Consent
-    from ci_user.journal import KeyRecord
+    from ci_user.journal import KeyRecord, KeyState
     from ci_user.keeper import Kept, KeyKeeper
     from ci_user.reports.console import Console
     from ci_user.rotation import Observation
@@ -138,15 +138,17 @@ def reactivate(
             chosen = _reactivable(seen, key_id, run.environment.name)
             consent.require(run.environment, "reactivate")
             lease.check()
-            keeper.reactivate(chosen)
+            state = keeper.reactivate(chosen)
             name = run.environment.name
-            return DeliveryReport(
-                name,
-                chosen,
-                f"{chosen} is active again",
-                (),
-                (f"its grace begins anew: find out who still uses it, with `invoke status --env {name}`",),
-            )
+            return DeliveryReport(name, chosen, f"{chosen} is active again", (), (_reactivated(state, name),))
+
+
+def _reactivated(state: KeyState, environment: str) -> str:
+    if state == "grace":
+        return f"its grace begins anew: find out who still uses it, with `invoke status --env {environment}`"
+    if state == "delivered":
+        return "it is the key that consumers read: find out who switched it off, in CloudTrail (UpdateAccessKey)"
+    return f"its delivery was interrupted: `invoke deploy --env {environment}` goes on with it"
 
 
 def _teller(console: Console) -> Callable[[str], None]:
@@ -174,8 +176,10 @@ def _reactivable(seen: Observation, key_id: str, environment: str) -> str:
         raise KeyStateError(
             "a revocation was begun and is not finished", do="run `invoke revoke` again", runbook="revocation"
         )
-    inactive = {key.id for key in seen.keys if not key.active}
-    ours = [record for record in seen.journal.keys.values() if record.id in inactive]
+    listed = {key.id: key for key in seen.keys}
+    records = [record for record in seen.journal.keys.values() if record.id in listed]
+    # Also one that a rotation switched off a moment ago, which a list may still show as active.
+    ours = [one for one in records if not (listed[one.id].active and rotation.active_by_now(seen, one))]
     if key_id in seen.revoked or (not key_id and ours and all(record.id in seen.revoked for record in ours)):
         raise KeyStateError(
             f"{plain(key_id or ours[0].id)} was revoked because it leaked, and never becomes active again",

@@ -212,7 +212,7 @@ def _tidy(seen: Observation) -> Action | None:
                 return Delete(record.id) if record.id in listed else Forget(record.id)
         elif record.id not in live:
             return Forget(record.id)
-        elif record.id in seen.revoked and (record.state != "inactive" or _active_by_now(seen, record)):
+        elif record.id in seen.revoked and (record.state != "inactive" or active_by_now(seen, record)):
             return Retire(record.id)
     return None
 
@@ -308,7 +308,7 @@ def _refuse_new_targets(seen: Observation, goal: Goal) -> Stop | None:
 def _move_on(seen: Observation, goal: Rotate) -> Action | None:
     """Return what an earlier rotation's key needs: grace over and unused, it becomes inactive; soaked, it goes."""
     for record in older_keys(seen):
-        active = _active_by_now(seen, record)
+        active = active_by_now(seen, record)
         if record.state == "grace":
             over = _since(seen, record.times["grace"]) >= seen.schedule.overlap and not in_use(seen, record)
             if goal.now or over or not active:
@@ -357,7 +357,7 @@ def _remove(seen: Observation, goal: Remove) -> Action:
     ours = sorted({*unnamed, *(key for key in live if key in records)})
     for key in ours:
         state = live[key]
-        if state is not None and state.active and (key not in records or _active_by_now(seen, records[key])):
+        if state is not None and state.active and (key not in records or active_by_now(seen, records[key])):
             return Deactivate(key)
     for key in ours:
         return Delete(key)
@@ -400,7 +400,7 @@ def _active(key: LiveKey | None) -> bool:
     return key is None or key.active
 
 
-def _active_by_now(seen: Observation, record: KeyRecord) -> bool:
+def active_by_now(seen: Observation, record: KeyRecord) -> bool:
     """Return whether an old key is active: what this tool switched a moment ago counts more than a list that runs behind."""
     if record.state == "inactive" and _lately(record, "inactive", seen):
         return False

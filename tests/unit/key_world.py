@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -62,6 +62,19 @@ class World:
     lag: dt.timedelta = dt.timedelta(seconds=60)
     stage: MemoryBackend = field(default_factory=lambda: MemoryBackend(target="memory:stage", readable=True))
     second: MemoryBackend = field(default_factory=lambda: MemoryBackend(target="memory:second", readable=False))
+    others: list[MemoryBackend] = field(default_factory=list)
+    former: list[MemoryBackend] = field(default_factory=list)
+    trail: list[tuple[str, tuple[str, ...], tuple[str, ...], str]] = field(default_factory=list)
+
+    @property
+    def places(self) -> list[MemoryBackend]:
+        return [self.stage, self.second, *self.others]
+
+    def record(
+        self, act: str, *, key_ids: Sequence[str] = (), targets: Sequence[str] = (), result: str = "done"
+    ) -> None:
+        """Be the audit trail."""
+        self.trail.append((act, tuple(key_ids), tuple(targets), result))
 
     def pass_time(self, seconds: float) -> None:
         self.now += dt.timedelta(seconds=seconds)
@@ -111,6 +124,9 @@ class Iam:
 
     def revocation(self) -> Revocation | None:
         return self.world.deny
+
+    def deny(self, revocation: Revocation) -> None:
+        self.faults.call(lambda: setattr(self.world, "deny", revocation))
 
     def lift_deny(self) -> None:
         self.faults.call(lambda: setattr(self.world, "deny", None))
@@ -183,7 +199,9 @@ def keeper(world: World, faults: Faults | None = None, *, run: str = "run-1", st
     return KeyKeeper(
         user=Iam(world, faults),  # type: ignore[arg-type]
         access=sts or Sts(world),  # type: ignore[arg-type]
-        backends=[FaultyBackend(world.stage, faults), FaultyBackend(world.second, faults)],
+        backends=[FaultyBackend(backend, faults) for backend in world.places],
+        former=[FaultyBackend(backend, faults) for backend in world.former],
+        audit=world,
         lease=HeldLease(world, faults, run),
         verification=Verification(
             successes=3, interval=dt.timedelta(milliseconds=1), deadline=dt.timedelta(seconds=1), lag=world.lag
@@ -198,7 +216,7 @@ def assert_one_working_key(world: World) -> None:
     assert len(world.keys) == 1
     (key,) = world.keys.values()
     assert key.active
-    for backend in (world.stage, world.second):
+    for backend in world.places:
         assert backend.held().current == key.id
         assert backend.held().pending is None
     held = world.stage.read_staged(key.id)

@@ -9,8 +9,10 @@ import pytest
 
 from ci_user import rotation
 from ci_user.backends.memory import MemoryBackend
+from ci_user.environment_parts import Rotation
 from ci_user.errors import AwsError, CiUserError, KeyStateError
 from ci_user.iam_user import LiveKey
+from ci_user.key_actions import Action, LiftDeny
 from ci_user.revocation import Revocation
 from ci_user.secret import AccessKey, Secret
 from tests.unit.key_world import START, Crash, Faults, Sts, World, assert_one_working_key, keeper
@@ -354,3 +356,223 @@ def test_a_list_that_runs_behind_the_deactivation_of_a_revoked_key_is_no_new_act
     assert kept.made
     assert len([act for act in kept.acts if "which was revoked" in act]) == 1
     assert not world.keys[leaked].active
+
+
+def test_waiting_for_a_late_list_may_take_as_long_as_the_longest_lag() -> None:
+    world = dead_after_the_intent()
+    world.lag = dt.timedelta(minutes=5)
+    keeper(world, run="run-2").reach(rotation.Keep())
+    assert world.now - START >= dt.timedelta(minutes=5)
+    assert_one_working_key(world)
+
+
+def test_a_wait_that_never_ends_is_given_up() -> None:
+    world = dead_after_the_intent()
+    subject = keeper(world, run="run-2")
+    subject._pause = lambda _: None
+    with pytest.raises(KeyStateError, match="do not settle"):
+        subject.reach(rotation.Keep())
+
+
+def moved() -> World:
+    """A world whose environment file no longer names a place that holds the key."""
+    world = World()
+    world.others.append(MemoryBackend(target="memory:former", readable=False))
+    keeper(world).reach(rotation.Keep())
+    world.former, world.others = world.others, []
+    world.trail.clear()
+    return world
+
+
+def test_a_place_that_was_taken_out_is_emptied_and_told_as_such() -> None:
+    world = moved()
+    kept = keeper(world, run="run-2").reach(rotation.Keep())
+    assert kept.removed == ("memory:former",)
+    assert "removed what was delivered to memory:former" in kept.acts
+    assert ("RemoveDelivered", (), ("memory:former",), "done") in world.trail
+    assert "memory:former" not in world.journal.targets
+    assert world.former[0].held().current is None
+
+
+def test_a_place_that_was_taken_out_and_refuses_is_not_told_to_be_emptied() -> None:
+    world = moved()
+    world.former[0].failing.add("remove")
+    told: list[str] = []
+    subject = keeper(world, run="run-2")
+    subject._tell = told.append
+    kept = subject.reach(rotation.Keep())
+    assert (kept.removed, kept.acts, kept.changed, told) == ((), (), False, [])
+    assert world.trail == [("RemoveDelivered", (), ("memory:former",), "failed: remove was told to fail")]
+    assert "memory:former" in world.journal.targets
+    assert "remove was told to fail" in subject.former_notes()[0]
+
+
+def test_a_place_that_was_taken_out_and_changed_by_somebody_is_not_forgotten_as_empty() -> None:
+    world = moved()
+    world.former[0].write_foreign()
+    subject = keeper(world, run="run-2")
+    kept = subject.reach(rotation.Keep())
+    assert kept.acts == ()
+    assert "memory:former" in world.journal.targets
+    assert "changed" in subject.former_notes()[0]
+    assert [(act, result[:7]) for act, _, _, result in world.trail] == [("ForgetTarget", "failed:")]
+
+
+def over(world: World, key_id: str) -> Revocation:
+    """Return a deny under which no session can be alive any more, as of now."""
+    return Revocation((key_id,), world.now - dt.timedelta(hours=37))
+
+
+def test_a_deny_that_another_revocation_put_there_meanwhile_stays() -> None:
+    world = World()
+    keeper(world).reach(rotation.Keep())
+    world.deny = over(world, "AKIALEAKED0000000001")
+    subject = keeper(world, run="run-2")
+    another = Revocation(("AKIALEAKED0000000001",), world.now)
+    begin = subject._view.forget
+
+    def late(action: Action, stage: str) -> None:
+        begin(action, stage)
+        if isinstance(action, LiftDeny):
+            # After the look that found the old one over, and before that one is taken off.
+            world.deny = another
+
+    subject._view.forget = late  # type: ignore[method-assign]
+    kept = subject.reach(rotation.Keep())
+    assert world.deny == another
+    assert not [act for act in kept.acts if "took the deny" in act]
+    assert [one[3][:7] for one in world.trail if one[0] == "LiftDeny"] == ["failed:"]
+
+
+def test_a_deny_that_is_over_is_taken_off_and_told() -> None:
+    world = World()
+    keeper(world).reach(rotation.Keep())
+    world.deny = over(world, "AKIALEAKED0000000001")
+    kept = keeper(world, run="run-2").reach(rotation.Keep())
+    assert world.deny is None
+    assert "took the deny of the revocation off shop-sandbox.ci" in kept.acts
+    assert ("LiftDeny", (), (), "done") in world.trail
+
+
+def test_a_revoked_key_that_somebody_made_active_again_moves_the_cut_off() -> None:
+    world = World()
+    leaked = keeper(world).reach(rotation.Keep()).key_id
+    assert leaked is not None
+    world.deny = Revocation((leaked,), world.now)
+    keeper(world, run="run-2").reach(rotation.Replace())
+    assert world.deny.cutoff == START
+    world.pass_time(3600)
+    world.switch(leaked, active=True)
+    keeper(world, run="run-3").reach(rotation.Keep())
+    assert not world.keys[leaked].active
+    assert world.deny == Revocation((leaked,), world.now + dt.timedelta(seconds=60))
+
+
+def test_a_revoked_key_that_was_active_all_the_time_leaves_the_cut_off() -> None:
+    world = World()
+    leaked = keeper(world).reach(rotation.Keep()).key_id
+    assert leaked is not None
+    world.deny = Revocation((leaked,), world.now)
+    keeper(world, run="run-2").reach(rotation.Replace())
+    assert world.deny == Revocation((leaked,), START)
+
+
+class Unfenced:
+    """IAM without the lease's fence, as the way back of a reactivation uses it."""
+
+    def __init__(self, access: Sts, name: str) -> None:
+        self.world = access.world
+
+    def deactivate_key(self, key_id: str) -> None:
+        self.world.switch(key_id, active=False)
+
+
+def rotated(monkeypatch: pytest.MonkeyPatch) -> tuple[World, str]:
+    """Return a world with an old key in its grace, and its id."""
+    monkeypatch.setattr("ci_user.keeper.IamUser", Unfenced)
+    world = World(schedule=Rotation(grace=dt.timedelta(hours=1), margin=dt.timedelta(0)))
+    old = keeper(world).reach(rotation.Keep()).key_id
+    assert old is not None
+    keeper(world, run="run-2").reach(rotation.Rotate(force=True))
+    world.trail.clear()
+    return world, old
+
+
+@pytest.mark.parametrize(
+    "by_hand", [True, False], ids=["switched off by hand in its grace", "deactivated by a rotation"]
+)
+def test_the_grace_of_a_key_that_is_made_active_again_begins_anew(
+    monkeypatch: pytest.MonkeyPatch, by_hand: bool
+) -> None:
+    world, old = rotated(monkeypatch)
+    world.pass_time(7200)
+    if by_hand:
+        world.switch(old, active=False)
+    else:
+        keeper(world, run="run-3").reach(rotation.Rotate())
+    world.pass_time(7200)
+    assert not world.keys[old].active
+    assert keeper(world, run="run-4").reactivate(old) == "grace"
+    assert world.keys[old].active
+    record = world.journal.keys[old]
+    assert (record.state, record.times["grace"]) == ("grace", world.now)
+    world.pass_time(3599)
+    keeper(world, run="run-5").reach(rotation.Rotate())
+    assert world.keys[old].active
+
+
+def test_a_delivered_key_that_is_made_active_again_stays_the_delivered_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, _ = rotated(monkeypatch)
+    current = world.stage.held().current
+    assert current is not None
+    world.switch(current, active=False)
+    assert keeper(world, run="run-3").reactivate(current) == "delivered"
+    assert world.keys[current].active
+
+
+@pytest.mark.parametrize("when", ["before", "while", "it cannot be asked"])
+def test_a_key_that_is_revoked_while_it_is_made_active_again_goes_back_to_inactive(
+    monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    world, old = rotated(monkeypatch)
+    world.switch(old, active=False)
+    subject = keeper(world, run="run-3")
+    activate = subject._user.activate_key
+
+    def revoked_meanwhile(key_id: str) -> None:
+        activate(key_id)
+        world.deny = Revocation((key_id,), None)
+
+    def broken(key_id: str) -> None:
+        activate(key_id)
+        raise AwsError("the answer was lost")
+
+    if when == "before":
+        world.deny = Revocation((old,), world.now)
+    else:
+        act = revoked_meanwhile if when == "while" else broken
+        subject._user.activate_key = act  # type: ignore[method-assign]
+    with pytest.raises(CiUserError) as caught:
+        subject.reactivate(old)
+    assert not world.keys[old].active
+    assert world.journal.keys[old].state == "grace"
+    if when != "before":
+        assert [one[0::3] for one in world.trail] == [
+            ("Reactivate", f"failed: {caught.value.what}"),
+            ("Deactivate", "done"),
+        ]
+
+
+def test_a_way_back_that_fails_too_is_in_the_trail(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, old = rotated(monkeypatch)
+    world.switch(old, active=False)
+
+    def refused(self: Unfenced, key_id: str) -> None:
+        raise AwsError("AWS is away")
+
+    monkeypatch.setattr(Unfenced, "deactivate_key", refused)
+    subject = keeper(world, run="run-3")
+    subject._user.activate_key = lambda _: setattr(world, "deny", Revocation((old,), None))  # type: ignore[method-assign]
+    with pytest.raises(AwsError, match="AWS is away"):
+        subject.reactivate(old)
+    assert world.trail[-1] == ("Deactivate", (old,), (), "failed: AWS is away")
