@@ -336,13 +336,13 @@ class KeyKeeper:
                 self._redelivered.add(target)
                 self._delivered(key_id, target)
             case acts.Settle(key_id):
-                self._settle(key_id)
+                self._settle(key_id, seen)
             case acts.DiscardStaged(key_id):
                 self._stage.discard_staged(key_id)
             case acts.RemoveDelivered(target):
                 return self._remove(target)
             case acts.ForgetTarget(target):
-                # What somebody has changed there looks like nothing of ours: only the place itself tells that from nothing at all.
+                # What somebody has changed there looks like nothing of ours: only the place itself can tell.
                 refusal = self._remove(target)
                 if refusal is not None:
                     return refusal
@@ -361,7 +361,7 @@ class KeyKeeper:
                 retired = self._entering(journal, key_id, action)
                 mine = journal.intent is not None and journal.intent.id == journal.keys[key_id].intent
                 self._lease.record(retired.without_intent() if mine else retired)
-            case acts.Reinstate(key_id):
+            case acts.Reinstate(key_id) | acts.SetAside(key_id):
                 self._lease.record(self._entering(journal, key_id, action))
             case acts.NoteRevoked(key_ids):
                 self._lease.record(journal.with_revoked(key_ids))
@@ -405,12 +405,13 @@ class KeyKeeper:
         record = self._lease.journal.keys[key_id]
         self._lease.record(self._lease.journal.with_key(record.delivered_to(target, self._lease.now())))
 
-    def _settle(self, key_id: str) -> None:
+    def _settle(self, key_id: str, seen: Observation) -> None:
         journal = self._lease.journal
         now = self._lease.now()
         record = journal.keys[key_id]
         for target in self._backends:
-            if target not in record.delivered:
+            # A run that died may have delivered without journalling it.
+            if target not in record.delivered and seen.held[target].current == key_id:
                 record = record.delivered_to(target, now)
         # A run that died before this settled nothing, but its deliveries count from when they were made.
         since = max(record.delivered.values())

@@ -81,6 +81,13 @@ class Settle:
 
 
 @dataclass(frozen=True)
+class SetAside:
+    """Record as in its grace a key that some may read and that can get no further: its stage was lost on the way."""
+
+    key_id: str
+
+
+@dataclass(frozen=True)
 class DiscardStaged:
     """Drop a pending copy that will never be promoted."""
 
@@ -169,6 +176,7 @@ Action = (
     | Promote
     | Deliver
     | Settle
+    | SetAside
     | DiscardStaged
     | RemoveDelivered
     | ForgetTarget
@@ -214,6 +222,8 @@ def words(action: Action, user: str, stage: str) -> str:
             return f"delivered {key_id} to {target}"
         case Settle(key_id):
             return f"journalled {key_id} as delivered"
+        case SetAside(key_id):
+            return f"journalled {key_id} as in its grace: {stage} lost it before every place had it"
         case DiscardStaged(key_id):
             return f"dropped the pending copy of {key_id} from {stage}"
         case RemoveDelivered(target):

@@ -38,6 +38,7 @@ LIFE: Final = (
     Step("staged", acts.DeleteOrphan, "deleted", "the stage lost it, and nobody has it"),
     Step("verified", acts.Settle, "delivered", "promoted and in every place"),
     Step("verified", acts.DeleteOrphan, "deleted", "the stage lost it, and nobody has it"),
+    Step("verified", acts.SetAside, "grace", "some may read it, and the stage lost it"),
     Step("delivered", acts.Settle, "grace", "its successor is in every place"),
     Step("grace", acts.Deactivate, "inactive", "grace over, and unused since then"),
     Step("inactive", acts.Reinstate, "grace", "`invoke reactivate`, or somebody by hand"),

@@ -38,6 +38,7 @@ from ci_user.key_actions import (
     Reinstate,
     RemoveDelivered,
     Retire,
+    SetAside,
     Settle,
     Stage,
     Stop,
@@ -457,10 +458,7 @@ def _advance(seen: Observation, record: KeyRecord) -> Action:
     if record.id not in (held.pending, held.current):
         if seen.in_hand == record.id:
             return Stage(record.id)
-        if record.delivered:
-            # Somebody may read it already, so it lives on as delivered and the loss of the stage is repaired next.
-            return Settle(record.id)
-        return DeleteOrphan(record.id)
+        return _without_stage(seen, record)
     if record.state == "minted":
         return Stage(record.id)
     if record.state == "staged":
@@ -468,6 +466,20 @@ def _advance(seen: Observation, record: KeyRecord) -> Action:
     if held != Held(record.id, None):
         return Promote(record.id)
     return _deliver_next(seen, record.id) or Settle(record.id)
+
+
+def _without_stage(seen: Observation, record: KeyRecord) -> Action:
+    """Return the next action for a key on its way that the stage has lost."""
+    if not record.delivered:
+        return DeleteOrphan(record.id)
+    if holder(seen, record.id) is not None:
+        return Deliver(record.id, seen.stage)
+    before = delivered_key(seen)
+    if before is not None and any(seen.held[target].current == before.id for target in seen.targets):
+        # Consumers read the key before it elsewhere, so that one stays the delivered key.
+        return SetAside(record.id)
+    # Somebody may read it already, so it lives on as delivered and the loss of the stage is repaired next.
+    return Settle(record.id)
 
 
 def _deliver_next(seen: Observation, key_id: str) -> Deliver | None:

@@ -10,7 +10,7 @@ import pytest
 from ci_user import rotation
 from ci_user.backends.memory import MemoryBackend
 from ci_user.environment_parts import Rotation
-from ci_user.errors import AwsError, CiUserError, KeyStateError
+from ci_user.errors import AwsError, BackendError, CiUserError, KeyStateError
 from ci_user.iam_user import LiveKey
 from ci_user.key_actions import Action, LiftDeny
 from ci_user.revocation import Revocation
@@ -572,7 +572,49 @@ def test_a_way_back_that_fails_too_is_in_the_trail(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(Unfenced, "deactivate_key", refused)
     subject = keeper(world, run="run-3")
-    subject._user.activate_key = lambda _: setattr(world, "deny", Revocation((old,), None))  # type: ignore[method-assign]
+
+    def revoked_meanwhile(key_id: str) -> None:
+        world.deny = Revocation((key_id,), None)
+
+    subject._user.activate_key = revoked_meanwhile  # type: ignore[method-assign]
     with pytest.raises(AwsError, match="AWS is away"):
         subject.reactivate(old)
     assert world.trail[-1] == ("Deactivate", (old,), (), "failed: AWS is away")
+
+
+def lost_on_the_way() -> tuple[World, str, str]:
+    """Return a world whose stage lost the new key right after it was promoted there, and the ids of both keys."""
+    world = World(schedule=Rotation(grace=dt.timedelta(hours=1), margin=dt.timedelta(0), soak=dt.timedelta(hours=1)))
+    world.others.append(MemoryBackend(target="memory:third", readable=False))
+    old = keeper(world).reach(rotation.Keep()).key_id
+    world.second.failing.add("deliver")
+    with pytest.raises(BackendError):
+        keeper(world, run="run-2").reach(rotation.Rotate(force=True))
+    world.second.failing.clear()
+    new = world.stage.held().current
+    world.stage.remove()
+    assert old is not None
+    assert new is not None
+    return world, old, new
+
+
+def test_a_key_whose_stage_is_lost_on_the_way_is_not_settled_as_delivered_to_places_that_never_got_it() -> None:
+    world, old, new = lost_on_the_way()
+    with pytest.raises(KeyStateError) as raised:
+        keeper(world, run="run-3").reach(rotation.Keep())
+    assert raised.value.runbook == "two-keys"
+    records = world.journal.keys
+    assert (records[old].state, records[new].state) == ("delivered", "grace")
+    assert "memory:second" not in records[new].delivered
+    assert world.second.held().current == old
+    assert world.keys[old].active
+    world.pass_time(7200)
+    with pytest.raises(KeyStateError):
+        keeper(world, run="run-4").reach(rotation.Rotate())
+    world.pass_time(7200)
+    # The key that got stuck makes room, and the stage is repaired with a third one.
+    kept = keeper(world, run="run-5").reach(rotation.Rotate())
+    assert kept.made
+    assert new not in world.keys
+    assert {place.held().current for place in world.places} == {kept.key_id}
+    assert world.journal.keys[old].state == "grace"

@@ -182,6 +182,31 @@ TABLE = [
         acts.Settle(OURS),
     ),
     (
+        "the stage lost the key before everything was recorded, and a target has the key before it",
+        seen(
+            keys=(key(OURS), key(OTHER)),
+            journal=journal(
+                record(OURS, "verified", delivered=(STAGE,)),
+                record(OTHER, "delivered", delivered=BOTH, intent="1" * 32),
+                intent=intent(OTHER),
+            ),
+            second=Held(OTHER, None),
+        ),
+        acts.SetAside(OURS),
+    ),
+    (
+        "the stage lost the key before everything was recorded, and no place has the key before it either",
+        seen(
+            keys=(key(OURS), key(OTHER)),
+            journal=journal(
+                record(OURS, "verified", delivered=(STAGE,)),
+                record(OTHER, "delivered", delivered=BOTH, intent="1" * 32),
+                intent=intent(OTHER),
+            ),
+        ),
+        acts.Settle(OURS),
+    ),
+    (
         "a key that IAM no longer has",
         seen(journal=journal(DELIVERED), stage=Held(OURS, None)),
         acts.Forget(OURS),
@@ -344,8 +369,9 @@ def every_life() -> Iterator[Observation]:
     others = (None, "delivered", "grace", "inactive", "deleted")
     intents = [None, intent(), replace(intent(OTHER, run="earlier"), reason="rotate")]
     holds = [Held(OURS, None), Held(None, OURS), Held(OTHER, None)]
-    for live, ours, other, stands, stage in itertools.product(lives, STATES, others, intents, holds):
-        records = [record(OURS, ours, delivered=BOTH if ours in LATE else ())] if ours else []
+    ways = [*((state, BOTH if state in LATE else ()) for state in STATES), ("verified", (STAGE,))]
+    for live, (ours, reached), other, stands, stage in itertools.product(lives, ways, others, intents, holds):
+        records = [record(OURS, ours, delivered=reached)] if ours else []
         records += [record(OTHER, other, delivered=BOTH, intent="1" * 32)] if other else []
         made = journal(*records, intent=stands)
         for deny, revoked, used in itertools.product(get_args(Deny), ((), (OURS,)), (LONG_AGO, NOW)):
@@ -554,6 +580,13 @@ def test_a_rotation_never_makes_a_first_key_and_delivers_nowhere_new() -> None:
     assert isinstance(stop, acts.Stop)
     assert stop.runbook == "new-target"
     assert decide(observation, Keep()) == acts.Deliver(OURS, SECOND)
+
+
+def test_a_stage_that_lost_a_key_on_its_way_gets_it_from_another_place_that_can_be_read_back() -> None:
+    begun = record(OURS, "verified", delivered=BOTH)
+    lost = seen(keys=(key(OURS),), journal=journal(begun, intent=intent()), second=Held(OURS, None))
+    assert decide(lost) == acts.Settle(OURS)
+    assert decide(replace(lost, readable=frozenset(BOTH))) == acts.Deliver(OURS, STAGE)
 
 
 def test_places_that_the_file_no_longer_names_are_emptied_last_and_by_a_deploy_only() -> None:
