@@ -474,7 +474,7 @@ def _without_stage(seen: Observation, record: KeyRecord) -> Action:
         return DeleteOrphan(record.id)
     if holder(seen, record.id) is not None:
         return Deliver(record.id, seen.stage)
-    before = delivered_key(seen)
+    before = delivered_key(seen) if record.state in _UNFINISHED else None
     if before is not None and any(seen.held[target].current == before.id for target in seen.targets):
         # Consumers read the key before it elsewhere, so that one stays the delivered key.
         return SetAside(record.id)
