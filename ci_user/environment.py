@@ -30,7 +30,6 @@ from ci_user.environment_fields import (
     Url,
     expected,
     inside,
-    refusal,
     refuse,
 )
 from ci_user.environment_parts import Access, Audit, Lock, Role, Rotation, State, Tags, Verification
@@ -55,18 +54,9 @@ VERSION: Final = 1
 
 
 def _settings(value: object, info: ValidationInfo) -> object:
-    """Read one item of `secrets` with the model of the backend that it names."""
-    if isinstance(value, BackendSettings):
-        return value
-    from ci_user import backends
+    from ci_user.backends import entry
 
-    if not isinstance(value, dict):
-        raise expected("a backend and its settings, such as backend: aws-secrets-manager")
-    name = value.get("backend")
-    known = backends.names()
-    if not isinstance(name, str) or name not in known:
-        raise refusal([(("backend",), f"one of {', '.join(sorted(known))}", name)])
-    return backends.settings_model(name).model_validate(value, context=info.context)
+    return entry.read(value, info)
 
 
 class Environment(Model):

@@ -134,7 +134,8 @@ def _model_at(place: Path, document: Document) -> type[BaseModel] | None:
             return None
         if place[:1] == ("secrets",) and index == 1:
             name = value.get("backend") if isinstance(value, dict) else None
-            model = backends.settings_model(name) if name in backends.names() else None
+            # A plugin that was refused is not imported for an explanation.
+            model = backends.settings_model(name) if name in backends.builtin() else None
         elif place[:1] == ("policies",) and index == 1:
             model = item_model(value)
         elif isinstance(part, str) and model is not None and part in model.model_fields and part not in _LISTS:

@@ -27,13 +27,27 @@ def schema() -> dict[str, Any]:
     """
     whole = Environment.model_json_schema(schema_generator=_Generator)
     definitions: dict[str, Any] = {k: v for k, v in whole["$defs"].items() if k != "BackendSettings"}
-    for name in backends.names():
+    for name in backends.builtin():
         settings = backends.settings_model(name).model_json_schema()
         definitions |= settings.pop("$defs", {})
         settings["properties"]["backend"] = {"const": name, "description": "Which backend this is."}
         definitions[f"secrets-{name}"] = settings
     properties = {key: value for key, value in whole["properties"].items() if key not in NOT_IN_FILES}
-    properties["secrets"]["items"] = {"oneOf": [{"$ref": f"#/$defs/secrets-{name}"} for name in backends.names()]}
+    plugin: dict[str, Any] = {
+        "description": "A backend of another package.",
+        "type": "object",
+        "required": ["backend"],
+        "properties": {
+            "backend": {"type": "string", "not": {"enum": list(backends.builtin())}},
+            backends.PIN: {
+                "type": "string",
+                "pattern": "^[a-z0-9-]+==.+$",
+                "description": "DISTRIBUTION==VERSION of it.",
+            },
+        },
+    }
+    own = [{"$ref": f"#/$defs/secrets-{name}"} for name in backends.builtin()]
+    properties["secrets"]["items"] = {"oneOf": [*own, plugin]}
     cleaned: dict[str, Any] = _cleaned({"properties": properties, "$defs": definitions})
     return {
         "$schema": DIALECT,

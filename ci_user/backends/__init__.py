@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ci_user.backends.plugins import PIN, Installed, Plugin, installed
+from ci_user.backends.entry_points import PIN, Installed, Plugin, installed
 from ci_user.backends.protocol import About, AwsAccess, Backend, BackendSettings, EnvironmentNames, Held, OpenContext
 from ci_user.errors import BackendError
 

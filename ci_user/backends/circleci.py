@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 
 from ci_user.backends.hosted import HostedSettings
 from ci_user.backends.http import Answer, Client
-from ci_user.backends.names import RESERVED
+from ci_user.backends.key_names import RESERVED
 from ci_user.backends.protocol import About, BackendSettings, OpenContext
 from ci_user.backends.refusals import KEY_ID
 from ci_user.backends.slots import Look, Note, SlotBackend
@@ -138,6 +138,7 @@ class _Variables:
         token = settings.login(context)
         self._settings = settings
         self._prefix = context.environment.prefix
+        self._notes: list[str] = []
         self._client = Client(
             f"{settings.url.rstrip('/')}/api/v2",
             token=token,
@@ -158,17 +159,23 @@ class _Variables:
     def write(self, name: str, value: Secret, *, exists: bool) -> None:
         """Make or replace one variable, in one request."""
         del exists
-        self._put(name, value.reveal())
+        self._put(name, value)
 
     def write_note(self, note: Note, *, before: Note | None) -> None:
-        """Make the variable whose name is the note, then delete the one before it."""
-        self._put(self._note_name(note), self._prefix)
-        if before is not None and self._note_name(before) != self._note_name(note):
-            self.delete(self._note_name(before))
+        """Make the variable whose name is the note, then delete the ones before it: a run that died may have left two."""
+        del before
+        name = self._note_name(note)
+        self._put(name, self._prefix)
+        for other in self._notes:
+            if other != name:
+                self.delete(other)
+        self._notes = [name]
 
     def delete_note(self, note: Note) -> None:
-        """Delete the variable whose name is the note."""
-        self.delete(self._note_name(note))
+        """Delete the variables whose names are the note."""
+        del note
+        for name in self._notes:
+            self.delete(name)
 
     def delete(self, name: str) -> None:
         """Delete one variable."""
@@ -177,7 +184,7 @@ class _Variables:
     def _find(self) -> None:
         raise NotImplementedError
 
-    def _put(self, name: str, value: str) -> None:
+    def _put(self, name: str, value: Secret | str) -> None:
         raise NotImplementedError
 
     def _all(self, path: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -200,6 +207,7 @@ class _Variables:
         found = [note for name in names if (note := _parse(name, self._prefix)) is not None]
         anchor = self._settings.names.all[0]
         fitting = [note for note in found if anchor in note.stamps]
+        self._notes = [self._note_name(note) for note in fitting if note.owner == self._prefix]
         fitting.sort(key=lambda note: (note.owner != self._prefix, note.key_id is not None))
         return fitting[0] if fitting else None
 
@@ -241,7 +249,7 @@ class _Context(_Variables):
         """Delete one variable."""
         self._client.call("DELETE", (*self._place(), name), f"deleting the variable {name}", expecting=(404,))
 
-    def _put(self, name: str, value: str) -> None:
+    def _put(self, name: str, value: Secret | str) -> None:
         self._client.call(
             "PUT", (*self._place(), name), f"writing the variable {name}", body={"value": value}, secret=True
         )
@@ -272,7 +280,7 @@ class _Project(_Variables):
         """Delete one variable."""
         self._client.call("DELETE", (*self._slug(), "envvar", name), f"deleting the variable {name}", expecting=(404,))
 
-    def _put(self, name: str, value: str) -> None:
+    def _put(self, name: str, value: Secret | str) -> None:
         body = {"name": name, "value": value}
         # POST replaces an existing variable: https://circleci.com/docs/api/v2/#operation/createEnvVar
         self._client.call("POST", (*self._slug(), "envvar"), f"writing the variable {name}", body=body, secret=True)

@@ -9,7 +9,7 @@ from urllib.parse import quote, unquote, urlsplit
 from pydantic import Field, ValidationError
 
 from ci_user.backends.http import Origin, Remote
-from ci_user.backends.names import Names
+from ci_user.backends.key_names import Names
 from ci_user.backends.protocol import BackendSettings, EnvironmentNames
 from ci_user.backends.tokens import Token, TokenNeed, TokenSource, find
 from ci_user.environment_fields import RepositoryPath, Url, inside, is_loopback

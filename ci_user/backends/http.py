@@ -26,6 +26,7 @@ from ci_user import __version__
 from ci_user.backends.refusals import NoAnswerError
 from ci_user.environment_fields import is_loopback
 from ci_user.errors import BackendError, CiUserError
+from ci_user.secret import Secret
 from ci_user.text import plain
 
 if TYPE_CHECKING:
@@ -301,8 +302,6 @@ class Answer:
 class Client:
     """A JSON API behind one base address, with one token.
 
-    Failures are raised outside ``except``: then no traceback has frames whose locals hold a request.
-
     Args:
         base: The address that all paths are below.
         token: Sent to this host only.
@@ -356,34 +355,49 @@ class Client:
             path: The parts of the path; each is quoted, so that a ``/`` in a name stays in its part.
             doing: What is asked for, as in "writing the variable X", for the error.
             query: The query's parameters.
-            body: Sent as JSON.
+            body: Sent as JSON; a ``Secret`` in it is revealed on the way out only.
             expecting: Further statuses that are no failure here.
             secret: Request or answer hold a secret, so the vendor's words, which may quote it, are left out.
 
         Raises:
             BackendError: It was refused; ``NoAnswerError`` when nobody knows whether it took effect.
         """
+        # The outcome is raised here and not below: no frame of a traceback then holds what was sent or answered.
+        outcome = self._outcome(method, path, doing, query, body, expecting, secret)
+        if isinstance(outcome, CiUserError):
+            raise outcome
+        return outcome
+
+    def _outcome(
+        self,
+        method: str,
+        path: Sequence[str],
+        doing: str,
+        query: Mapping[str, str | int] | None,
+        body: object,
+        expecting: tuple[int, ...],
+        secret: bool,
+    ) -> Answer | CiUserError:
         from requests.exceptions import RequestException
 
-        failure: CiUserError
         try:
             answer = self._send(method, path, query, body)
-            document = _json(answer.content)
-            if answer.ok or answer.status_code in expecting:
-                if document is not _NO_JSON or not answer.ok:
-                    return Answer(answer.status_code, answer.headers, None if document is _NO_JSON else document)
-                failure = self.remote.not_understood(doing)
-            else:
-                failure = self.remote.refused(doing, answer.status_code, "" if secret else _message(document))
         except RedirectError:
-            failure = self.remote.redirected(doing)
+            return self.remote.redirected(doing)
         except RequestException as error:
-            failure = self.remote.no_answer(doing, type(error).__name__)
+            return self.remote.no_answer(doing, type(error).__name__)
         except CiUserError as error:
             # Raised by the check (the lease is lost), with the frames that hold the request below it.
             error.__context__ = None
-            failure = error.with_traceback(None)
-        raise failure
+            return error.with_traceback(None)
+        document = _json(answer.content)
+        if not answer.ok and answer.status_code not in expecting:
+            said = "" if secret else _message(document)
+            told = self._token.secret.reveal() in said
+            return self.remote.refused(doing, answer.status_code, "" if told else said)
+        if document is _NO_JSON and answer.ok:
+            return self.remote.not_understood(doing)
+        return Answer(answer.status_code, answer.headers, None if document is _NO_JSON else document)
 
     def pages(
         self,
@@ -429,7 +443,7 @@ class Client:
         data: bytes | None = None
         if body is not None:
             headers["Content-Type"] = "application/json"
-            data = json.dumps(body).encode()
+            data = json.dumps(body, default=_revealed).encode()
         answer: requests.Response = self._session.request(
             method, url, headers=headers, data=data, allow_redirects=False
         )
@@ -437,6 +451,12 @@ class Client:
 
 
 _NO_JSON: Final = object()
+
+
+def _revealed(value: object) -> str:
+    if isinstance(value, Secret):
+        return value.reveal()
+    raise TypeError(f"{type(value).__name__} is no JSON")
 
 
 def _json(content: bytes) -> Any:

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ci_user.backends.deliver_only import DeliverOnly
-from ci_user.backends.names import RESERVED, Names
+from ci_user.backends.key_names import RESERVED, Names
 from ci_user.backends.protocol import Held, OpenContext
 from ci_user.backends.refusals import KEY_ID, changed_by_others, check_key_id, not_delivered, not_ours
 from ci_user.secret import Secret

@@ -261,13 +261,14 @@ def test_a_token_for_another_host_is_not_sent(place: Place) -> None:
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_refused_token_tells_where_it_is_from_and_what_it_needs(place: Place, status: int) -> None:
-    place.server.before = lambda _: Reply(status, {"message": f"no {TOKEN}"})
+    place.server.before = lambda call: Reply(status, {"message": echo(call)})
     for refused in (place.open().preflight, place.open().held, lambda: place.deliver(new_key())):
         with pytest.raises(BackendError) as caught:
             refused()
         assert place.variable in str(caught.value.do)
         assert getattr(place.settings(), "scopes") in str(caught.value.do)  # noqa: B009
         assert caught.value.where == place.open().target
+        assert leaks(shown(caught.value)) == []
     place.server.before = lambda _: None
     assert place.consumed() == (None, None)
 
@@ -277,7 +278,7 @@ def test_a_refused_write_loses_nothing_tells_no_secret_and_the_next_run_heals_it
     old, new = new_key(), new_key()
     place.deliver(old)
     place.server.before = lambda call: (
-        Reply(status, {"message": f"bad value {call.body!r}", "errors": [SECRET]}) if writes(place)(call) else None
+        Reply(status, {"message": echo(call), "errors": [echo(call)]}) if writes(place)(call) else None
     )
     with pytest.raises(BackendError) as caught:
         place.deliver(new)
@@ -424,6 +425,11 @@ def test_a_lost_lease_stops_it_before_the_request(place: Place) -> None:
 # What must not be told
 
 
+def echo(call: Call) -> str:
+    """Return what a careless vendor might say of a request: all of it."""
+    return f"bad value {call.body!r} in {dict(call.headers)!r}"
+
+
 def forms(secret: str) -> set[str]:
     """Every way in which a secret might be written."""
     data = secret.encode()
@@ -476,16 +482,31 @@ def test_nothing_shows_the_secret_or_the_token(
     backend = place.open()
     place.deliver(key, backend)
     found = [repr(backend), repr(vars(backend)), repr(place.settings()), backend.target, repr(backend.held())]
-    for reply in (
-        Reply(422, {"message": f"{SECRET} {TOKEN}", "error": f"{SECRET} {TOKEN}", "errors": [SECRET]}),
-        Reply(500, {"message": f"{SECRET} {TOKEN}"}),
-        Reply(drop=True),
-        Reply(200, body=f"{SECRET} {TOKEN}".encode()),
-    ):
-        place.server.before = lambda call, reply=reply: reply if writes(place)(call) else None  # type: ignore[misc]
-        with pytest.raises(BackendError) as caught:
-            place.deliver(new_key(), backend)
-        found.append(shown(caught.value))
+    answers: tuple[Callable[[Call], Reply], ...] = (
+        lambda call: Reply(422, {"message": echo(call), "error": echo(call), "errors": [echo(call)]}),
+        lambda call: Reply(500, {"message": echo(call)}),
+        lambda _: Reply(drop=True),
+        lambda call: Reply(200, body=echo(call).encode()),
+    )
+    for answer in answers:
+        for skipped in range(3):
+            count = itertools.count()
+
+            def failing(
+                call: Call,
+                answer: Callable[[Call], Reply] = answer,
+                count: Iterator[int] = count,
+                skipped: int = skipped,
+            ) -> Reply | None:
+                return answer(call) if writes(place)(call) and next(count) >= skipped else None
+
+            place.server.before = failing
+            with suppress(BackendError):
+                place.deliver(new_key(), backend)
+                continue
+            with pytest.raises(BackendError) as caught:
+                place.deliver(new_key(), backend)
+            found.append(shown(caught.value))
     place.server.before = lambda _: None
     captured = capfd.readouterr()
     assert leaks("\n".join([*found, debug_log.getvalue(), captured.out, captured.err])) == []
