@@ -40,6 +40,12 @@ def read_body(raw: bytes, content_type: str) -> Body:
     if kind == _FORM:
         fields = urllib.parse.parse_qs(raw.decode("utf-8", "replace"), keep_blank_values=True)
         return Body({name: values[0] if len(values) == 1 else values for name, values in fields.items()}, kind)
+    if not kind:
+        # Kubernetes' own client says nothing of its JSON; whether a type may be missing is the description's to say.
+        try:
+            return Body(json.loads(raw), kind)
+        except ValueError:
+            return Body(raw, kind)
     return Body(raw, kind)
 
 

@@ -87,17 +87,21 @@ class Description:
 
     def match(self, method: str, raw_path: str) -> Match | None:
         """Return the operation for a path as it came over the wire, without query. ``%2F`` belongs to its part."""
-        for pattern, template in self._templates:
-            found = pattern.fullmatch(raw_path)
-            operation = self._operation(method, template) if found else None
-            if found and operation:
-                names = (p.name for p in operation.parameters if p.place == "path")
-                return Match(operation, {n: _decoded(v) for n, v in zip(names, found.groups(), strict=True)})
-        return None
+        found = [
+            (rank, [len(group) for group in fits.groups()], fits, operation)
+            for rank, pattern, template in self._templates
+            if (fits := pattern.fullmatch(raw_path)) and (operation := self._operation(method, template))
+        ]
+        if not found:
+            return None
+        # Of templates that are as specific, the one with the shortest first parameter: Vault's mount before its path.
+        *_, fits, operation = min(found, key=lambda each: each[:2])
+        names = [p.name for p in operation.parameters if p.place == "path"]
+        return Match(operation, {n: _decoded(v) for n, v in zip(names, fits.groups(), strict=True)})
 
     def knows_path(self, raw_path: str) -> bool:
         """Tell whether any method is declared for the path."""
-        return any(pattern.fullmatch(raw_path) for pattern, _ in self._templates)
+        return any(pattern.fullmatch(raw_path) for _, pattern, _ in self._templates)
 
     def faults(self, pointer: str, document: Any, excused: Collection[str] = ()) -> list[str]:
         """Return what the schema at ``pointer`` refuses in ``document``, as text that repeats no value of it.
@@ -116,9 +120,8 @@ class Description:
         return [] if declared is None else sorted(set(document) - declared)
 
     @cached_property
-    def _templates(self) -> list[tuple[re.Pattern[str], str]]:
-        paths = sorted(self.openapi["paths"], key=_specific)
-        return [(self._pattern(path), path) for path in paths]
+    def _templates(self) -> list[tuple[int, re.Pattern[str], str]]:
+        return [(_rank(path), self._pattern(path), path) for path in self.openapi["paths"]]
 
     @cached_property
     def _registry(self) -> Registry[Any]:
@@ -133,7 +136,7 @@ class Description:
         many = {p.name for p in self._parameters(template, None) if p.many_parts}
         parts = re.split(r"\{([^}]+)\}", template)
         text = [
-            (r"(.+)" if part in many else r"([^/]+)") if index % 2 else re.escape(part)
+            (r"(.+?)" if part in many else r"([^/]+)") if index % 2 else re.escape(part)
             for index, part in enumerate(parts)
         ]
         return re.compile("".join(text))
@@ -239,9 +242,9 @@ def described(name: str) -> Description:
     )
 
 
-def _specific(template: str) -> tuple[int, int, str]:
-    """Order templates so that a literal part wins over a parameter in its place."""
-    return template.count("{"), -template.count("/"), template
+def _rank(template: str) -> int:
+    """Order templates, lowest first, so that a literal part wins over a parameter in its place."""
+    return -sum("{" not in part for part in template.split("/"))
 
 
 def _escaped(part: str) -> str:
