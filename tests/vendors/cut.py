@@ -15,8 +15,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.vendors.description import MANY_PARTS
-
 _HERE = Path(__file__).parent
 _METHODS = ("get", "put", "post", "patch", "delete", "head")
 # What a validator has no use for, and what only matters to readers.
@@ -33,17 +31,15 @@ def cut(openapi: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]
 
     ``wanted`` is a table of ``wanted.toml``.
     """
-    prefix = wanted.get("prefix", "")
-    many = frozenset(wanted.get("many_parts", ()))
     paths: dict[str, Any] = {}
     for line in wanted["operations"]:
         methods, _, path = line.partition(" ")
         item = openapi["paths"][path]
-        kept = paths.setdefault(prefix + wanted.get("rename", {}).get(path, path), {})
+        kept = paths.setdefault(path, {})
         if item.get("parameters"):
-            kept["parameters"] = [_parameter(raw, many) for raw in item["parameters"]]
+            kept["parameters"] = [_parameter(raw) for raw in item["parameters"]]
         for method in methods.lower().split(","):
-            kept[method] = _operation(item[method], many)
+            kept[method] = _operation(item[method])
     components: dict[str, Any] = {}
     waiting = list(_references(paths))
     while waiting:
@@ -51,7 +47,7 @@ def cut(openapi: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]
         if name in components.setdefault(kind, {}):
             continue
         raw = openapi["components"][kind][name]
-        components[kind][name] = _component(kind, raw, many)
+        components[kind][name] = _component(kind, raw)
         waiting += _references(components[kind][name])
     ordered = {kind: dict(sorted(found.items())) for kind, found in sorted(components.items())}
     return {"openapi": "3.1.0", "paths": dict(sorted(paths.items())), "components": ordered}
@@ -102,17 +98,17 @@ def _or_null(kept: dict[str, Any], nullable: bool) -> dict[str, Any]:
     return {"anyOf": [kept, {"type": "null"}]} if kept else kept
 
 
-def _operation(raw: Mapping[str, Any], many: frozenset[str]) -> dict[str, Any]:
+def _operation(raw: Mapping[str, Any]) -> dict[str, Any]:
     kept: dict[str, Any] = {}
     if raw.get("parameters"):
-        kept["parameters"] = [_parameter(parameter, many) for parameter in raw["parameters"]]
+        kept["parameters"] = [_parameter(parameter) for parameter in raw["parameters"]]
     if "requestBody" in raw:
         kept["requestBody"] = _content(raw["requestBody"])
     kept["responses"] = {status: _content(response) for status, response in raw["responses"].items()}
     return kept
 
 
-def _parameter(raw: Mapping[str, Any], many: frozenset[str]) -> dict[str, Any]:
+def _parameter(raw: Mapping[str, Any]) -> dict[str, Any]:
     if "$ref" in raw:
         return {"$ref": raw["$ref"]}
     kept: dict[str, Any] = {"name": raw["name"], "in": raw["in"]}
@@ -120,8 +116,6 @@ def _parameter(raw: Mapping[str, Any], many: frozenset[str]) -> dict[str, Any]:
         kept["required"] = True
     if raw.get("style") == "deepObject":
         kept["style"] = "deepObject"
-    if raw["in"] == "path" and raw["name"] in many:
-        kept[MANY_PARTS] = True
     if "schema" in raw:
         kept["schema"] = schema(raw["schema"])
     return kept
@@ -139,9 +133,9 @@ def _content(raw: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _component(kind: str, raw: Mapping[str, Any], many: frozenset[str]) -> Any:
+def _component(kind: str, raw: Mapping[str, Any]) -> Any:
     if kind == "parameters":
-        return _parameter(raw, many)
+        return _parameter(raw)
     return _content(raw) if kind in ("responses", "requestBodies") else schema(raw)
 
 
