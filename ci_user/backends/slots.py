@@ -61,7 +61,7 @@ class Note:
         """Return the note in a variable's value; None when it is none of the tool's."""
         try:
             found: Any = json.loads(text) if isinstance(text, str) else None
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
         if not isinstance(found, dict):
             return None

@@ -229,7 +229,7 @@ def _document(text: object) -> tuple[str, Secret] | None:
     """Return host and token; never raises, so that no traceback quotes them."""
     try:
         found = json.loads(text) if isinstance(text, str) else None
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(found, dict):
         return None

@@ -149,8 +149,9 @@ def test_a_target_of_one_backend_is_nothing_to_another() -> None:
         "aws-secrets-manager": "aws-secrets-manager:111111111111:eu-west-1:key",
         "aws-ssm": "aws-ssm:111111111111:eu-west-1:key",
         "dotenv": "dotenv:key",
+        "circleci": "circleci:circleci.com/project/gh/shop/app",
     }
-    for name in names():
+    for name in written:
         opened = [other for other in names() if settings_model(other).from_target(written[name], Names())]
         assert opened == [name]
 
