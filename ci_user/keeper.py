@@ -5,8 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ci_user import key_actions as acts
@@ -19,9 +20,10 @@ from ci_user.journal import Intent, Journal, KeyRecord, KeyState
 from ci_user.key_actions import Action, Stop, words
 from ci_user.key_check import wait_until_it_works
 from ci_user.key_life import state_after
-from ci_user.key_trouble import stopped
+from ci_user.key_trouble import not_taken, stopped
 from ci_user.key_view import KeyView
 from ci_user.rotation import Goal, Keep, Observation, Redeliver, Remove, Rotate
+from ci_user.side_by_side import DELIVERIES_AT_ONCE, side_by_side
 
 if TYPE_CHECKING:
     from ci_user.audit import Recorder
@@ -118,13 +120,12 @@ class KeyKeeper:
         return self._view.unreachable
 
     def preflight(self) -> None:
-        """Ask every backend whether it could take a key, before one is made.
+        """Ask every backend whether it could take a key, side by side, before one is made.
 
         Raises:
-            BackendError: The first that could not.
+            BackendError: One could not; the first in the order of the environment file.
         """
-        for backend in self._backends.values():
-            backend.preflight()
+        side_by_side({target: backend.preflight for target, backend in self._backends.items()}).all()
 
     def observe(self, goal: Goal = Keep()) -> Observation:  # noqa: B008 - frozen
         """Return what is true in IAM, in the journal and in the backends, without reading a secret."""
@@ -275,6 +276,9 @@ class KeyKeeper:
     def _audited(self, action: Action, seen: Observation) -> bool:
         """Perform an action and record how it ended; return whether it was done."""
         self._view.forget(action, self._stage.target)
+        if isinstance(action, acts.Deliver):
+            self._fan_out(action, seen)
+            return True
         name = type(action).__name__
         targets = [target] if (target := getattr(action, "target", None)) else []
         if isinstance(action, acts.Stage | acts.Promote | acts.DiscardStaged):
@@ -330,11 +334,7 @@ class KeyKeeper:
                 self._lease.record(self._entering(self._lease.journal, key_id, action))
             case acts.Promote(key_id):
                 self._stage.promote(key_id)
-                self._delivered(key_id, self._stage.target)
-            case acts.Deliver(key_id, target):
-                self._deliver(self._read_back(seen, key_id), self._backends[target], seen.held[target].pending)
-                self._redelivered.add(target)
-                self._delivered(key_id, target)
+                self._delivered(key_id, (self._stage.target,))
             case acts.Settle(key_id):
                 self._settle(key_id, seen)
             case acts.DiscardStaged(key_id):
@@ -401,9 +401,42 @@ class KeyKeeper:
             return journal
         return journal.with_key(KeyRecord(key_id, journal.intent.id, state, {state: now}, {}))
 
-    def _delivered(self, key_id: str, target: str) -> None:
-        record = self._lease.journal.keys[key_id]
-        self._lease.record(self._lease.journal.with_key(record.delivered_to(target, self._lease.now())))
+    def _delivered(self, key_id: str, targets: Iterable[str]) -> None:
+        record, now = self._lease.journal.keys[key_id], self._lease.now()
+        for target in targets:
+            record = record.delivered_to(target, now)
+        self._lease.record(self._lease.journal.with_key(record))
+
+    def _fan_out(self, action: acts.Deliver, seen: Observation) -> None:
+        """Deliver the key to places side by side, and journal each that has it, whatever became of the others.
+
+        Raises:
+            CiUserError: Some did not take it; all of them are named, and each is in the audit trail.
+            LeaseLostError: The lease was lost; what had not begun by then did not begin.
+        """
+        key_id = action.key_id
+        try:
+            key = self._read_back(seen, key_id)
+        except CiUserError as error:
+            self._audit.record("Deliver", key_ids=(key_id,), targets=action.targets, result=f"failed: {error.what}")
+            raise
+        answers = side_by_side(
+            {target: partial(self._deliver, key, target, seen.held[target].pending) for target in action.targets},
+            DELIVERIES_AT_ONCE,
+        )
+        arrived = tuple(answers.values)
+        for target, error in answers.failures.items():
+            self._audit.record("Deliver", key_ids=(key_id,), targets=(target,), result=f"failed: {error.what}")
+        if arrived:
+            self._audit.record("Deliver", key_ids=(key_id,), targets=arrived)
+            self._redelivered.update(arrived)
+            self._delivered(key_id, arrived)
+        if answers.stopped is not None:
+            raise answers.stopped
+        if answers.failures:
+            if arrived:
+                self._tell(words(acts.Deliver(key_id, arrived), self._user.name, self._stage.target))
+            raise not_taken(answers.failures)
 
     def _settle(self, key_id: str, seen: Observation) -> None:
         journal = self._lease.journal
@@ -425,8 +458,10 @@ class KeyKeeper:
         self._lease.record(journal.with_key(record).without_intent())
         self._in_hand = None
 
-    @staticmethod
-    def _deliver(key: AccessKey, backend: Backend, pending: str | None) -> None:
+    def _deliver(self, key: AccessKey, target: str, pending: str | None) -> None:
+        """Deliver to one place; a thread of its own does it, and one that has waited for its turn looks at the lease again."""
+        self._lease.check()
+        backend = self._backends[target]
         if not backend.readable:
             backend.deliver(key)
             return

@@ -67,10 +67,10 @@ class Promote:
 
 @dataclass(frozen=True)
 class Deliver:
-    """Give the key to one more target, from where it can be read back."""
+    """Give the key to all targets that are without it, side by side, from where it can be read back."""
 
     key_id: str
-    target: str
+    targets: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -218,8 +218,8 @@ def words(action: Action, user: str, stage: str) -> str:
             return f"verified {key_id} with sts:GetCallerIdentity"
         case Promote(key_id):
             return f"delivered {key_id} to {stage}"
-        case Deliver(key_id, target):
-            return f"delivered {key_id} to {target}"
+        case Deliver(key_id, targets):
+            return f"delivered {key_id} to {', '.join(targets)}"
         case Settle(key_id):
             return f"journalled {key_id} as delivered"
         case SetAside(key_id):

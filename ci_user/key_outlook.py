@@ -1,46 +1,14 @@
-"""What will happen to the keys, and what keeps an old one from going, in words for people."""
+"""What keeps an old key from going, and what an early end of it breaks, in words for people."""
 
 from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
 
-from ci_user.backends.protocol import Held
 from ci_user.durations import format_duration
 from ci_user.iam_user import KEYS_PER_USER
 from ci_user.journal import KeyRecord
-from ci_user.key_actions import (
-    Delete,
-    DeleteOrphan,
-    Deliver,
-    DiscardStaged,
-    Done,
-    DropIntent,
-    Forget,
-    ForgetTarget,
-    LiftDeny,
-    Mint,
-    NoteRevoked,
-    Promote,
-    RecordIntent,
-    RemoveDelivered,
-    Retire,
-    Settle,
-    Stage,
-    Stop,
-    Verify,
-    Wait,
-)
-from ci_user.rotation import (
-    Observation,
-    Rotate,
-    decide,
-    delivered_key,
-    in_states,
-    in_use,
-    is_due,
-    older_keys,
-)
+from ci_user.rotation import Observation, Rotate, delivered_key, in_states, in_use, is_due, older_keys
 
 
 @dataclass(frozen=True)
@@ -56,50 +24,6 @@ class OldKey:
     id: str
     why: str
     overdue: bool
-
-
-def foretell(seen: Observation) -> str | None:
-    """Return, for the person who confirms a deploy, what will happen to the keys; None when nothing will."""
-    first = _foretold(seen)
-    emptied = [target for target in seen.former if seen.held[target] != Held(None, None)]
-    if first is None or not emptied:
-        return first
-    return (
-        f"{first}; what was delivered to {', '.join(emptied)}, which the environment file no longer names, is removed"
-    )
-
-
-def _foretold(seen: Observation) -> str | None:
-    action = decide(seen)
-    others = ", ".join(seen.targets)
-    match action:
-        case Done() | Stop():
-            return None
-        case RecordIntent(reason="first") | Forget():
-            return f"an access key is made, verified and delivered to {others}"
-        case RecordIntent(reason="rotate"):
-            return f"the rotation that was interrupted goes on: a new access key is made, verified and delivered to {others}"
-        case RecordIntent():
-            return f"no backend holds the key any more: a new one is made, verified and delivered to {others}"
-        case Mint() | DropIntent() | Wait() | DeleteOrphan():
-            return (
-                f"what an interrupted run left is cleaned up; an access key is made, verified and delivered to {others}"
-            )
-        case Deliver(key_id=key_id):
-            missing = [t for t in seen.targets if key_id != seen.held[t].current]
-            return f"the access key {key_id} is delivered to {', '.join(missing) or action.target}"
-        case Stage(key_id) | Verify(key_id) | Promote(key_id) | Settle(key_id):
-            return f"the access key {key_id}, made by an interrupted run, is verified and delivered to {others}"
-        case DiscardStaged(key_id):
-            return f"a pending copy of {key_id}, which is no longer a key of this user, is dropped from {seen.stage}"
-        case RemoveDelivered() | ForgetTarget():
-            return "every place of the environment file has the key"
-        case LiftDeny() | Delete():
-            return "the deny of the last revocation is taken off, and what it revoked deleted: no session is as old as that"
-        case NoteRevoked() | Retire():
-            return f"the revoked key is inactive; a new one is made, verified and delivered to {others}"
-        case _:
-            return "the keys are brought in order"
 
 
 def old_keys(seen: Observation) -> tuple[OldKey, ...]:

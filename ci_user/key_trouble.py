@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
-from ci_user.errors import KeyStateError
+from ci_user.errors import BackendError, CiUserError, KeyStateError, LeaseLostError
 from ci_user.iam_user import LastUse, LiveKey
 from ci_user.key_actions import Stop
 
@@ -46,6 +46,29 @@ def stopped(
     return KeyStateError(
         f"the keys of {user} need a person: {stop.why}{listed}", expected=expected, do=do, runbook=stop.runbook
     )
+
+
+def not_taken(failures: Mapping[str, CiUserError]) -> CiUserError:
+    """Return the error for places that did not take a key: the first one's, with all of them named.
+
+    Args:
+        failures: Why, by place, in the order of the environment file; at least one.
+    """
+    lost = [error for error in failures.values() if isinstance(error, LeaseLostError)]
+    first = next(iter(failures.values()))
+    if lost or len(failures) == 1:
+        # Without the lease nothing else matters.
+        return (lost or [first])[0]
+    listed = "".join(f"\n    {target}: {error.what}" for target, error in failures.items())
+    advice = dict.fromkeys(f"{target}: {error.do}" for target, error in failures.items() if error.do)
+    error = BackendError(
+        f"{len(failures)} places did not take the key:{listed}",
+        do="; ".join((*advice, "then run the same command again: what arrived stays")),
+        runbook=first.runbook,
+        details={"places": {target: error.what for target, error in failures.items()}},
+    )
+    error.__cause__ = first
+    return error
 
 
 def _told(key: LiveKey | None, now: dt.datetime, last_use: Callable[[str], LastUse]) -> str:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ci_user import key_actions as acts
 from ci_user.errors import BackendError
 from ci_user.rotation import CALL_WINDOW, Deny
+from ci_user.side_by_side import side_by_side
 
 if TYPE_CHECKING:
     from ci_user.backends.protocol import Backend, Held
@@ -79,27 +81,24 @@ class KeyView:
         self._held.clear()
 
     def held(self) -> dict[str, Held]:
-        """Return what each of the environment's places holds.
+        """Return what each of the environment's places holds, in the order of the file; they are asked side by side.
 
         Raises:
-            BackendError: One could not be looked into.
+            BackendError: One could not be looked into; the first in the order of the file.
         """
-        for target, backend in self._backends.items():
-            if target not in self._held:
-                self._held[target] = backend.held()
-        return dict(self._held)
+        asked = {target: one.held for target, one in self._backends.items() if target not in self._held}
+        self._held |= side_by_side(asked).all()
+        return {target: self._held[target] for target in self._backends}
 
     def held_by_former(self) -> dict[str, Held]:
         """Return what former places hold; one that cannot be looked into stops nothing, and is told."""
-        found = {}
-        for target, backend in self._former.items():
-            if target not in self._lease.journal.targets or target in self.unreachable:
-                continue
-            try:
-                found[target] = backend.held()
-            except BackendError as error:
-                self.unreachable[target] = error.what
-        return found
+        known = self._lease.journal.targets
+        asked = {t: one.held for t, one in self._former.items() if t in known and t not in self.unreachable}
+        answers = side_by_side(asked)
+        closed = {target: error for target, error in answers.failures.items() if isinstance(error, BackendError)}
+        self.unreachable |= {target: error.what for target, error in closed.items()}
+        others = {target: error for target, error in answers.failures.items() if target not in closed}
+        return replace(answers, failures=others).all()
 
     @property
     def revocation(self) -> Revocation | None:
@@ -119,7 +118,10 @@ class KeyView:
         match action:
             case acts.Stage() | acts.Promote() | acts.DiscardStaged():
                 self._held.pop(stage, None)
-            case acts.Deliver(target=target) | acts.RemoveDelivered(target):
+            case acts.Deliver(targets=targets):
+                for target in targets:
+                    self._held.pop(target, None)
+            case acts.RemoveDelivered(target):
                 self._held.pop(target, None)
         if not isinstance(action, acts.Stage | acts.Settle | acts.NoteRevoked | acts.Forget | acts.DropIntent):
             # Keys, or what is given to others next: a revocation may have begun.

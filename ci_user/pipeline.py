@@ -22,7 +22,8 @@ from ci_user.findings import Verdict
 from ci_user.iam_user import IamUser
 from ci_user.keeper import Kept, KeyKeeper
 from ci_user.key_actions import Done
-from ci_user.key_outlook import deny_notes, foretell
+from ci_user.key_forecast import foretell
+from ci_user.key_outlook import deny_notes
 from ci_user.key_work import holding_keeper, looking_keeper, ready_bucket
 from ci_user.live import refuse_nested_prefixes
 from ci_user.plan import Plan, parse

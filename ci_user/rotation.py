@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 CALL_WINDOW = dt.timedelta(seconds=40)
 
 _FOREIGN = "no journal names this key, so it was not made here"
-_UNFINISHED = ("minted", "staged", "verified")
+UNFINISHED = ("minted", "staged", "verified")
 _OVER = ("grace", "inactive", "deleted")
 
 Deny = Literal["none", "everything", "sessions", "over"]
@@ -261,7 +261,7 @@ def _with_intent(seen: Observation, intent: Intent, unnamed: list[str], goal: Go
 
 def _towards(seen: Observation, goal: Goal) -> Action:
     """Return the next action where every key is attributed and no intent stands."""
-    unfinished = [r for r in seen.journal.keys.values() if r.state in _UNFINISHED]
+    unfinished = [r for r in seen.journal.keys.values() if r.state in UNFINISHED]
     if unfinished:
         return _refuse_new_targets(seen, goal) or _advance(seen, unfinished[0])
     delivered = delivered_key(seen)
@@ -328,10 +328,8 @@ def _redeliver(seen: Observation, delivered: KeyRecord | None, goal: Redeliver) 
         return _inactive(delivered)
     if holder(seen, delivered.id) is None:
         return Stop("no place that can be read back holds the key any more", (delivered.id,), runbook="no-key")
-    for target in goal.targets:
-        if target not in seen.redelivered:
-            return Deliver(delivered.id, target)
-    return _finish(seen, delivered)
+    left = tuple(target for target in goal.targets if target not in seen.redelivered)
+    return Deliver(delivered.id, left) if left else _finish(seen, delivered)
 
 
 def _finish(seen: Observation, delivered: KeyRecord | None) -> Action:
@@ -465,7 +463,7 @@ def _advance(seen: Observation, record: KeyRecord) -> Action:
         return Verify(record.id)
     if held != Held(record.id, None):
         return Promote(record.id)
-    return _deliver_next(seen, record.id) or Settle(record.id)
+    return _fan_out(seen, record.id) or Settle(record.id)
 
 
 def _without_stage(seen: Observation, record: KeyRecord) -> Action:
@@ -473,8 +471,8 @@ def _without_stage(seen: Observation, record: KeyRecord) -> Action:
     if not record.delivered:
         return DeleteOrphan(record.id)
     if holder(seen, record.id) is not None:
-        return Deliver(record.id, seen.stage)
-    before = delivered_key(seen) if record.state in _UNFINISHED else None
+        return Deliver(record.id, (seen.stage,))
+    before = delivered_key(seen) if record.state in UNFINISHED else None
     if before is not None and any(seen.held[target].current == before.id for target in seen.targets):
         # Consumers read the key before it elsewhere, so that one stays the delivered key.
         return SetAside(record.id)
@@ -482,12 +480,11 @@ def _without_stage(seen: Observation, record: KeyRecord) -> Action:
     return Settle(record.id)
 
 
-def _deliver_next(seen: Observation, key_id: str) -> Deliver | None:
-    for target in seen.targets:
-        # A promotion that was interrupted half-way left both copies: it is delivered once more.
-        if target != seen.stage and seen.held[target] != Held(key_id, None):
-            return Deliver(key_id, target)
-    return None
+def _fan_out(seen: Observation, key_id: str) -> Deliver | None:
+    """Return the delivery to every place besides the stage that is without the key."""
+    # A promotion that was interrupted half-way left both copies: it is delivered once more.
+    missing = tuple(t for t in seen.targets if t != seen.stage and seen.held[t] != Held(key_id, None))
+    return Deliver(key_id, missing) if missing else None
 
 
 def _keep(seen: Observation, record: KeyRecord) -> Action | None:
@@ -501,8 +498,8 @@ def _keep(seen: Observation, record: KeyRecord) -> Action | None:
         return Promote(record.id)
     if held.current != record.id:
         # It may stand in another place that can be read back: the one that was the stage until now.
-        return Deliver(record.id, seen.stage) if holder(seen, record.id) else _new_key(seen, "repair")
-    missing = _deliver_next(seen, record.id)
+        return Deliver(record.id, (seen.stage,)) if holder(seen, record.id) else _new_key(seen, "repair")
+    missing = _fan_out(seen, record.id)
     if missing is not None:
         return missing
     before = [r for r in seen.journal.keys.values() if r.state == "delivered" and r.id != record.id]

@@ -115,7 +115,11 @@ BAD = [
     (
         "policies: [sample]",
         "policies: [sample]\nrotation: {rotate_after: 1d}",
-        *(6, "rotation.rotate_after", 'found "1d"; expected at least grace (or margin, if that is longer) and soak together'),
+        *(
+            6,
+            "rotation.rotate_after",
+            'found "1d"; expected at least grace (or margin, if that is longer) and soak together',
+        ),
     ),
     (
         "policies: [sample]",

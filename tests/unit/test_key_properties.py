@@ -14,6 +14,7 @@ from ci_user.backends.memory import MemoryBackend
 from ci_user.environment_parts import Rotation
 from ci_user.errors import CiUserError
 from ci_user.iam_user import LiveKey
+from ci_user.key_forecast import foretell
 from ci_user.revocation import Revocation
 from ci_user.rotation import Goal
 from tests.unit.key_world import Crash, Faults, World, assert_one_working_key, keeper
@@ -45,7 +46,7 @@ class Life(RuleBasedStateMachine):
         self.runs = 0
         self.foreign: dict[str, bool] = {}
         self.leaked: set[str] = set()
-        self.meddled = False
+        self.acts: tuple[str, ...] = ()
 
     @initialize()
     def first_deploy(self) -> None:
@@ -57,9 +58,13 @@ class Life(RuleBasedStateMachine):
         self.runs += 1
         faults = Faults(*fault) if fault else Faults()
         with suppress(Crash, CiUserError):
-            keeper(self.world, faults, run=f"run-{self.runs}").reach(goal)
+            self.acts = keeper(self.world, faults, run=f"run-{self.runs}").reach(goal).acts
             return True
         return False
+
+    def foretold(self) -> str:
+        """Return what a plan says of the keys; empty when it says nothing."""
+        return foretell(keeper(self.world, run="plan").observe()) or ""
 
     def working(self, backend: MemoryBackend) -> bool:
         held = backend.consumed
@@ -74,7 +79,12 @@ class Life(RuleBasedStateMachine):
         # One that an interrupted run had begun to deliver counts: consumers may read it.
         delivered = [r.id for r in self.world.journal.keys.values() if r.delivered and r.id in active]
         grace = {r.id: r.times["grace"] for r in self.world.journal.keys.values() if r.state == "grace"}
+        told = self.foretold() if isinstance(goal, rotation.Keep) and fault is None else None
         reached = self.run(goal, fault)
+        if reached and told is not None:
+            assert ("is made, verified and delivered" in told) == (self.world.made > made)
+            changed = [act for act in self.acts if "IAM no longer has it" not in act]
+            assert bool(told) == bool(changed)
         after = [self.working(backend) for backend in (self.world.stage, self.world.second)]
         # What consumers could read and use, they still can: in each place for itself, at whichever call the run died.
         assert all(now for now, then in zip(after, before, strict=True) if then)
