@@ -23,7 +23,7 @@ from ci_user.backends.aws import (
     parse_document,
     version_id,
 )
-from ci_user.backends.protocol import BackendSettings, EnvironmentNames, Held, OpenContext
+from ci_user.backends.protocol import About, BackendSettings, EnvironmentNames, Held, OpenContext
 from ci_user.backends.refusals import (
     another_pending,
     changed_by_others,
@@ -43,6 +43,36 @@ _EMPTY_VERSION: Final = "ci-user-no-key-" + 32 * "0"
 _EMPTY_DOCUMENT: Final = "{}"
 _CURRENT, _PENDING = "AWSCURRENT", "AWSPENDING"
 _MISSING: Final = "ResourceNotFoundException"
+
+ABOUT: Final = About(
+    title="AWS Secrets Manager",
+    consumers="`AWSCURRENT` of one secret",
+    tested="embedded AWS (ministack 1.5.33) and moto; never live",
+    atomic=True,
+    tells="the id of the secret's version",
+    how_to="""\
+```yaml
+secrets:
+  - backend: aws-secrets-manager
+    name: ci-user/shop/production
+```
+
+Whoever runs the tool needs, on the secret: `secretsmanager:DescribeSecret`, `CreateSecret`, `TagResource`, `PutSecretValue`,
+`GetSecretValue`, `UpdateSecretVersionStage`, `RestoreSecret`, `DeleteSecret`, and `UpdateSecret` to change the KMS key; with a
+KMS key of your own also `kms:Decrypt` and `kms:GenerateDataKey`.
+
+The pipeline reads it with
+`aws secretsmanager get-secret-value --secret-id ci-user/shop/production --query SecretString --output text`:
+`{"AWS_ACCESS_KEY_ID": "...", "AWS_SECRET_ACCESS_KEY": "...", "AWS_REGION": "..."}`.
+
+- A new key is a version with the label `AWSPENDING`. Promotion moves `AWSCURRENT` from the version that was current, and AWS
+  refuses when somebody has moved it meanwhile.
+- The first version of a secret gets `AWSCURRENT` whatever labels are asked for
+  ([PutSecretValue](https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_PutSecretValue.html)). So a new secret
+  starts with the document `{}`, and an unverified key is never what consumers read.
+- A secret with automatic rotation is refused. A secret of ours that is scheduled for deletion is restored.
+""",
+)
 
 
 class Settings(AwsBackendSettings):

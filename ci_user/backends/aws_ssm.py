@@ -26,7 +26,7 @@ from ci_user.backends.aws import (
     owner_tags,
     parse_document,
 )
-from ci_user.backends.protocol import BackendSettings, EnvironmentNames, Held, OpenContext
+from ci_user.backends.protocol import About, BackendSettings, EnvironmentNames, Held, OpenContext
 from ci_user.backends.refusals import (
     KEY_ID,
     NoAnswerError,
@@ -56,6 +56,38 @@ _WAITS: Final = (0.1, 0.4, 1.6, 0.0)
 """Seconds after each try of a write that failed for a moment."""
 _WRITING = threading.Lock()
 """Two threads that promote the same key would each take the other's write for a stranger's."""
+
+ABOUT: Final = About(
+    title="AWS Systems Manager Parameter Store",
+    consumers="one SecureString parameter",
+    tested="embedded AWS (ministack 1.5.33) and moto; never live",
+    atomic=True,
+    tells="the parameter's description, and its version",
+    how_to="""\
+```yaml
+secrets:
+  - backend: aws-ssm
+    name: /ci-user/shop/production
+```
+
+Whoever runs the tool needs `ssm:PutParameter`, `AddTagsToResource`, `GetParameter`, `DeleteParameter` and `ListTagsForResource`
+on the parameter and on the same name with `.pending` after it, and `ssm:DescribeParameters` on `*`, which AWS does not scope;
+with a KMS key of your own also `kms:Encrypt` and `kms:Decrypt`.
+
+The pipeline reads it with
+`aws ssm get-parameter --name /ci-user/shop/production --with-decryption --query Parameter.Value --output text`, the same
+document as in Secrets Manager.
+
+- The pending copy is the parameter `NAME.pending`. Promotion writes `NAME` first and deletes the copy then, so a crash at any
+  point leaves the key in at least one of them.
+- Parameter Store has no compare-and-swap. The description carries the key's id and the version it was written as, so a value
+  that somebody else has written since is noticed; between that look and the write, milliseconds, only the lease protects.
+- The history of a parameter keeps up to 100 earlier values: deny `ssm:GetParameterHistory` wherever you deny `ssm:GetParameter`.
+- Deletion is final. AWS asks for 30 seconds between deleting a parameter and making one of the same name
+  ([DeleteParameter](https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_DeleteParameter.html)): a new key
+  staged sooner after the last promotion may be refused; run the same command again.
+""",
+)
 
 
 class Settings(AwsBackendSettings):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, Literal, Self
 from pydantic import Field, ValidationError
 
 from ci_user.backends.deliver_only import DeliverOnly
-from ci_user.backends.protocol import BackendSettings, EnvironmentNames, Held, OpenContext
+from ci_user.backends.protocol import About, BackendSettings, EnvironmentNames, Held, OpenContext
 from ci_user.backends.refusals import KEY_ID, check_key_id
 from ci_user.environment_fields import RepositoryPath
 from ci_user.errors import BackendError
@@ -31,6 +31,25 @@ NAME: Final = "dotenv"
 _HEADER: Final = "# Written by ci-user for"
 _KEY_LINE: Final = re.compile(rf"AWS_ACCESS_KEY_ID=({KEY_ID})")
 _LINE_BYTES: Final = 4096
+
+ABOUT: Final = About(
+    title="dotenv file",
+    consumers="one file, mode 0600",
+    tested="the file system",
+    atomic=True,
+    tells="the file's second line",
+    how_to="""\
+```yaml
+secrets:
+  - backend: dotenv
+    path: .cache/sandbox.env
+```
+
+The file has a comment, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_REGION`, one per line. It is private from its first
+byte and replaced as a whole; directories that are missing are made with mode 0700. Read it with
+`set -a; . .cache/sandbox.env; set +a`, and keep it out of version control.
+""",
+)
 
 
 class Settings(BackendSettings):
