@@ -335,10 +335,19 @@ def schema(context: Context) -> None:
     _change(context, "schema")
 
 
-@task(auto_shortflags=False, help=_JSON)
-def doctor(_: Context, json: bool = False) -> None:
+@task(
+    auto_shortflags=False,
+    help=_JSON | {"env": "Also ask each place of this environment whether it could take a key; nothing is changed."},
+)
+def doctor(_: Context, env: str = "", json: bool = False) -> None:
     """Show what was found on this machine, from where, which version, and what to do about what is missing."""
-    _run("doctor", json=json)
+    _run("doctor", env=env, json=json)
+
+
+@task(auto_shortflags=False, help=_JSON | {"backend": "Only this one; a package's own is imported for it."})
+def backends(_: Context, backend: str = "", json: bool = False) -> None:
+    """List the secrets backends that are installed, with their settings."""
+    _run("backends", backend=backend, json=json)
 
 
 @task(auto_shortflags=False, name="up", help=_JSON)
@@ -437,7 +446,20 @@ for _task in (sandbox_up, sandbox_down, sandbox_reset, sandbox_env):
     _sandbox.add_task(_task)
 
 namespace = Collection(
-    deploy, plan, rotate, revoke, reactivate, redeliver, destroy, status, unlock, bootstrap, new, schema, doctor
+    deploy,
+    plan,
+    rotate,
+    revoke,
+    reactivate,
+    redeliver,
+    destroy,
+    status,
+    unlock,
+    bootstrap,
+    new,
+    schema,
+    doctor,
+    backends,
 )
 namespace.add_collection(_sandbox)
 namespace.add_collection(_policies)

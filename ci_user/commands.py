@@ -250,13 +250,31 @@ def schema(_: Console) -> Report:
     return TextReport((f"wrote {path.relative_to(ROOT)}",), {"file": str(path.relative_to(ROOT))})
 
 
-def doctor(_: Console) -> Report:
-    """`invoke doctor`."""
+def doctor(console: Console, *, env: str = "") -> Report:
+    """`invoke doctor`, with an environment also its places."""
     import os
 
     from ci_user.doctor import report
 
-    return report(ROOT, os.environ)
+    if not env:
+        return report(ROOT, os.environ)
+    from ci_user.doctor import DoctorReport, examine
+    from ci_user.place_check import examine_places
+    from ci_user.run import load_environment
+
+    loaded = load_environment(env, ROOT)
+    return DoctorReport((*examine(ROOT, os.environ), *examine_places(loaded, console, os.environ)))
+
+
+def backends(_: Console, *, backend: str = "") -> Report:
+    """`invoke backends`."""
+    from ci_user import backends as installed
+    from ci_user.backends import overview
+    from ci_user.reports.model import TextReport
+
+    found = (overview.overview(backend),) if backend else overview.overviews()
+    refused = {} if backend else installed.plugins().refused
+    return TextReport(tuple(overview.lines(found, refused)), overview.document(found, refused))
 
 
 def sandbox(console: Console, *, act: str) -> Report:

@@ -24,6 +24,7 @@ Status = Literal["ok", "note", "missing", "wrong"]
 _OLDEST_PYTHON: Final = (3, 11)
 _NEEDED_MIB: Final = 1024
 _SHOWN: Final = 5
+_WIDEST: Final = 24
 _PIN: Final = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?==([^\s;\\]+)\s*(;)?", re.MULTILINE)
 _SET_UP: Final = "run `make sandbox`; if that changes nothing, remove .venv and run it again"
 _PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
@@ -59,7 +60,8 @@ class DoctorReport:
 
     def lines(self) -> Sequence[str]:
         """Return the report for a person."""
-        width = max(len(thing.name) for thing in self.examined)
+        # The name of a place may be long; it then pushes its own line only.
+        width = max(len(thing.name) for thing in self.examined if len(thing.name) <= _WIDEST)
         lines = []
         for thing in self.examined:
             source = f" ({thing.source})" if thing.source else ""

@@ -1,9 +1,8 @@
-"""What backends there are and what can be set, read from the models themselves; `invoke backends` and docs/backends.md show it."""
+"""What backends there are and what can be set, read from the models; `invoke backends` and docs/backends.md show it."""
 
 from __future__ import annotations
 
 import importlib.metadata
-import re
 import typing
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -15,8 +14,6 @@ from pydantic.fields import FieldInfo
 from ci_user import backends
 from ci_user.backends.protocol import About, BackendSettings
 from ci_user.text import plain
-
-_EXTRA = re.compile(r"extra == ['\"](?P<extra>[^'\"]+)['\"]")
 
 
 @dataclass(frozen=True)
