@@ -425,8 +425,8 @@ class KeyKeeper:
             DELIVERIES_AT_ONCE,
         )
         arrived = tuple(answers.values)
-        for target, error in answers.failures.items():
-            self._audit.record("Deliver", key_ids=(key_id,), targets=(target,), result=f"failed: {error.what}")
+        for target, failure in answers.failures.items():
+            self._audit.record("Deliver", key_ids=(key_id,), targets=(target,), result=f"failed: {failure.what}")
         if arrived:
             self._audit.record("Deliver", key_ids=(key_id,), targets=arrived)
             self._redelivered.update(arrived)

@@ -54,11 +54,11 @@ def not_taken(failures: Mapping[str, CiUserError]) -> CiUserError:
     Args:
         failures: Why, by place, in the order of the environment file; at least one.
     """
-    lost = [error for error in failures.values() if isinstance(error, LeaseLostError)]
     first = next(iter(failures.values()))
-    if lost or len(failures) == 1:
-        # Without the lease nothing else matters.
-        return (lost or [first])[0]
+    # Without the lease nothing else matters.
+    lost = next((error for error in failures.values() if isinstance(error, LeaseLostError)), None)
+    if lost is not None or len(failures) == 1:
+        return lost or first
     listed = "".join(f"\n    {target}: {error.what}" for target, error in failures.items())
     advice = dict.fromkeys(f"{target}: {error.do}" for target, error in failures.items() if error.do)
     error = BackendError(

@@ -22,8 +22,8 @@ class Answers(Generic[_T]):
     Args:
         values: What those that succeeded returned.
         failures: Why the others failed.
-        stopped: Ctrl-C, or a mistake in this tool; who gets it sees to what has arrived, and raises it. What had not begun by then
-            is in neither of the others.
+        stopped: Ctrl-C, or a mistake in this tool; who gets it sees to what has arrived, and raises it. What had not begun by
+            then is in neither of the others.
     """
 
     values: Mapping[str, _T]
@@ -67,13 +67,13 @@ def side_by_side(work: Mapping[str, Callable[[], _T]], at_once: int = LOOKS_AT_O
     for name, future in futures.items():
         if future.cancelled():
             continue
-        error = future.exception()
-        if error is None:
+        failure = future.exception()
+        if failure is None:
             values[name] = future.result()
-        elif isinstance(error, CiUserError):
-            failures[name] = error
+        elif isinstance(failure, CiUserError):
+            failures[name] = failure
         else:
-            stopped = stopped or error
+            stopped = stopped or failure
     return Answers(values, failures, stopped)
 
 

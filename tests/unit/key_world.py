@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -33,13 +34,16 @@ class Faults:
     at: int | None = None
     after: bool = False
     count: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def call(self, effect: Callable[[], Any]) -> Any:
-        self.count += 1
-        if self.count == self.at and not self.after:
+        with self.lock:
+            self.count += 1
+            mine = self.count
+        if mine == self.at and not self.after:
             raise Crash
         result = effect()
-        if self.count == self.at:
+        if mine == self.at:
             raise Crash
         return result
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
+import threading
+from typing import Any
 
 import pytest
 
 from ci_user import rotation
 from ci_user.backends.memory import MemoryBackend
+from ci_user.backends.protocol import Held
 from ci_user.environment_parts import Rotation
-from ci_user.errors import AwsError, BackendError, CiUserError, KeyStateError
+from ci_user.errors import AwsError, BackendError, CiUserError, KeyStateError, LeaseLostError
 from ci_user.iam_user import LiveKey
 from ci_user.key_actions import Action, LiftDeny
 from ci_user.revocation import Revocation
@@ -618,3 +621,170 @@ def test_a_key_whose_stage_is_lost_on_the_way_is_not_settled_as_delivered_to_pla
     assert new not in world.keys
     assert {place.held().current for place in world.places} == {kept.key_id}
     assert world.journal.keys[old].state == "grace"
+
+
+class Meeting(MemoryBackend):
+    """A place whose deliveries wait for those of the others: they come to an end only side by side."""
+
+    def __init__(self, target: str, together: threading.Barrier) -> None:
+        super().__init__(target=target, readable=False)
+        self.together = together
+
+    def deliver(self, key: AccessKey) -> None:
+        self.together.wait(30)
+        super().deliver(key)
+
+    def held(self) -> Held:
+        self.together.wait(30)
+        return super().held()
+
+    def preflight(self) -> tuple[str, ...]:
+        self.together.wait(30)
+        return ()
+
+
+def test_places_are_written_and_looked_into_side_by_side_once_the_stage_has_the_key() -> None:
+    together = threading.Barrier(7)
+    world = World(second=Meeting("memory:second", together))
+    world.others += [Meeting(f"memory:{n}", together) for n in range(6)]
+    # The stage, which does not wait for the others, is the first of eight.
+    subject = keeper(world)
+    subject.preflight()
+    kept = subject.reach(rotation.Keep())
+    assert [act for act in kept.acts if act.startswith("delivered")] == [
+        f"delivered {kept.key_id} to memory:stage",
+        f"delivered {kept.key_id} to memory:second, " + ", ".join(f"memory:{n}" for n in range(6)),
+    ]
+    assert {place.consumed for place in world.places} == {world.stage.consumed}
+    assert kept.key_id is not None
+    assert set(world.journal.keys[kept.key_id].delivered) == {place.target for place in world.places}
+
+
+def test_the_key_is_read_back_once_for_all_places() -> None:
+    world = World(others=[MemoryBackend(target=f"memory:{n}", readable=False) for n in range(6)])
+    keeper(world).reach(rotation.Keep())
+    # Once to verify it, once to deliver it.
+    assert world.stage.calls.count("read_staged") == 2
+
+
+def three_more() -> World:
+    return World(others=[MemoryBackend(target=f"memory:{n}", readable=False) for n in range(3)])
+
+
+def test_one_place_that_fails_keeps_no_other_from_the_key_nor_from_the_journal() -> None:
+    world = three_more()
+    world.others[1].failing.add("deliver")
+    told: list[str] = []
+    subject = keeper(world)
+    subject._tell = told.append
+    with pytest.raises(BackendError, match="deliver was told to fail") as caught:
+        subject.reach(rotation.Keep())
+    assert caught.value.where == "memory:1"
+    arrived = ("memory:second", "memory:0", "memory:2")
+    (record,) = world.journal.keys.values()
+    assert set(record.delivered) == {"memory:stage", *arrived}
+    assert record.state == "verified"
+    assert told[-1] == f"delivered {record.id} to {', '.join(arrived)}"
+    assert world.trail[-2:] == [
+        ("Deliver", (record.id,), ("memory:1",), "failed: deliver was told to fail"),
+        ("Deliver", (record.id,), arrived, "done"),
+    ]
+    world.others[1].failing.clear()
+    kept = keeper(world, run="run-2").reach(rotation.Keep())
+    assert f"delivered {record.id} to memory:1" in kept.acts
+    assert [place.calls.count("deliver") for place in world.others] == [1, 2, 1]
+    assert_one_working_key(world)
+
+
+def test_all_places_that_fail_are_named_in_one_error_and_each_is_in_the_trail() -> None:
+    world = three_more()
+    for place in (world.others[0], world.others[2]):
+        place.failing.add("deliver")
+    with pytest.raises(BackendError) as caught:
+        keeper(world).reach(rotation.Keep())
+    assert caught.value.what.split("\n") == [
+        "2 places did not take the key:",
+        "    memory:0: deliver was told to fail",
+        "    memory:2: deliver was told to fail",
+    ]
+    assert set(caught.value.details["places"]) == {"memory:0", "memory:2"}
+    failed = [targets for act, _, targets, result in world.trail if act == "Deliver" and result != "done"]
+    assert failed == [("memory:0",), ("memory:2",)]
+
+
+def test_the_first_place_in_the_files_order_that_cannot_be_looked_into_or_take_a_key_is_named() -> None:
+    world = three_more()
+    for place in (world.others[2], world.others[0]):
+        place.failing |= {"held", "preflight"}
+    subject = keeper(world)
+    for look in (subject.preflight, subject.observe):
+        with pytest.raises(BackendError) as caught:
+            look()
+        assert caught.value.where == "memory:0"
+    assert list(keeper(three_more()).observe().held) == [
+        "memory:stage",
+        "memory:second",
+        *(f"memory:{n}" for n in range(3)),
+    ]
+
+
+def test_a_lease_that_is_lost_meanwhile_lets_no_further_delivery_begin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ci_user.keeper.DELIVERIES_AT_ONCE", 1)
+    world = three_more()
+    subject = keeper(world)
+    deliver = world.second.deliver
+
+    def lost() -> None:
+        raise LeaseLostError("this run no longer holds the environment")
+
+    def last(key: AccessKey) -> None:
+        deliver(key)
+        subject._lease.check = lost  # type: ignore[method-assign]
+
+    world.second.deliver = last  # type: ignore[method-assign]
+    with pytest.raises(LeaseLostError):
+        subject.reach(rotation.Keep())
+    assert [place.consumed is not None for place in world.places] == [True, True, False, False, False]
+    assert [place.calls.count("deliver") for place in world.others] == [0, 0, 0]
+
+
+def test_what_arrived_before_ctrl_c_is_journalled(monkeypatch: pytest.MonkeyPatch) -> None:
+    arrived = threading.Event()
+    world = three_more()
+    deliver = world.second.deliver
+
+    def first(key: AccessKey) -> None:
+        deliver(key)
+        arrived.set()
+
+    def ctrl_c(_: object) -> None:
+        assert arrived.wait(30)
+        raise KeyboardInterrupt
+
+    subject = keeper(world)
+    begin = subject._read_back
+
+    def read_back(*arguments: Any) -> AccessKey:
+        monkeypatch.setattr("ci_user.side_by_side.wait", ctrl_c)
+        return begin(*arguments)
+
+    world.second.deliver = first  # type: ignore[method-assign]
+    subject._read_back = read_back  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        subject.reach(rotation.Keep())
+    (record,) = world.journal.keys.values()
+    assert "memory:second" in record.delivered
+    assert set(record.delivered) == {place.target for place in world.places if place.consumed is not None}
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_a_run_that_dies_among_many_places_is_finished_by_the_next_one(after: bool) -> None:
+    faults = Faults()
+    keeper(three_more(), faults).reach(rotation.Keep())
+    for at in range(1, faults.count + 1):
+        world = three_more()
+        with pytest.raises(Crash):
+            keeper(world, Faults(at, after)).reach(rotation.Keep())
+        world.now += dt.timedelta(seconds=3)
+        keeper(world, run="run-2").reach(rotation.Keep())
+        assert_one_working_key(world)

@@ -28,6 +28,7 @@ GOALS = st.sampled_from(
         rotation.Rotate(now=True),
         rotation.Rotate(force=True, now=True),
         rotation.Redeliver(("memory:second",)),
+        rotation.Redeliver(("memory:third", "memory:second")),
     ]
 )
 FAULTS = st.one_of(st.none(), st.tuples(st.integers(1, 25), st.booleans()))
@@ -42,6 +43,7 @@ class Life(RuleBasedStateMachine):
         self.world = World(
             lag=dt.timedelta(0),
             schedule=Rotation(rotate_after=40 * HOUR, grace=10 * HOUR, margin=HOUR, soak=20 * HOUR),
+            others=[MemoryBackend(target="memory:third", readable=False)],
         )
         self.runs = 0
         self.foreign: dict[str, bool] = {}
@@ -73,7 +75,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(goal=GOALS, fault=FAULTS)
     def work(self, goal: Goal, fault: tuple[int, bool] | None) -> None:
-        before = [self.working(backend) for backend in (self.world.stage, self.world.second)]
+        before = [self.working(backend) for backend in self.world.places]
         made, active = self.world.made, {key.id for key in self.world.keys.values() if key.active}
         used = dict(self.world.used)
         # One that an interrupted run had begun to deliver counts: consumers may read it.
@@ -85,7 +87,7 @@ class Life(RuleBasedStateMachine):
             assert ("is made, verified and delivered" in told) == (self.world.made > made)
             changed = [act for act in self.acts if "IAM no longer has it" not in act]
             assert bool(told) == bool(changed)
-        after = [self.working(backend) for backend in (self.world.stage, self.world.second)]
+        after = [self.working(backend) for backend in self.world.places]
         # What consumers could read and use, they still can: in each place for itself, at whichever call the run died.
         assert all(now for now, then in zip(after, before, strict=True) if then)
         if isinstance(goal, rotation.Rotate):
@@ -98,7 +100,7 @@ class Life(RuleBasedStateMachine):
             in_use = late is not None and late > grace[key_id] + HOUR
             assert (isinstance(goal, rotation.Rotate) and goal.now) or not in_use or key_id in self.leaked
         if reached and not self.foreign and isinstance(goal, rotation.Keep):
-            assert self.world.stage.held().current == self.world.second.held().current
+            assert len({backend.held().current for backend in self.world.places}) == 1
             assert self.working(self.world.stage)
             assert self.world.journal.intent is None
 
@@ -166,9 +168,14 @@ class Life(RuleBasedStateMachine):
         if number < len(ids):
             self.world.switch(ids[number], active=active)
 
-    @rule(stage=st.booleans())
-    def somebody_removes_the_secret(self, stage: bool) -> None:
-        (self.world.stage if stage else self.world.second).remove()
+    @rule(number=st.integers(0, 2))
+    def somebody_removes_the_secret(self, number: int) -> None:
+        self.world.places[number].remove()
+
+    @rule(number=st.integers(1, 2), refuses=st.booleans())
+    def a_place_refuses_keys_or_takes_them_again(self, number: int, refuses: bool) -> None:
+        failing = self.world.places[number].failing
+        (failing.add if refuses else failing.discard)("deliver")
 
     @rule(text=st.text(max_size=5))
     def somebody_forges_a_tag(self, text: str) -> None:
@@ -192,11 +199,11 @@ class Life(RuleBasedStateMachine):
     @invariant()
     def what_is_healed_is_healed(self) -> None:
         """A deploy that nothing disturbs ends well from wherever things stand, or names the keys that need a person."""
-        if self.runs % 5 == 0 and not self.foreign and self.world.deny is None:
+        refuses = any(backend.failing for backend in self.world.places)
+        if self.runs % 5 == 0 and not self.foreign and self.world.deny is None and not refuses:
             inactive = [k.id for k in self.world.keys.values() if not k.active]
             if self.run(rotation.Keep(), None):
-                assert self.working(self.world.stage)
-                assert self.working(self.world.second)
+                assert all(self.working(backend) for backend in self.world.places)
             else:
                 assert inactive or len(self.world.keys) == 2
 

@@ -16,7 +16,6 @@ from ci_user.environment_parts import Rotation
 from ci_user.iam_user import LastUse, LiveKey
 from ci_user.journal import Intent, Journal, KeyRecord
 from ci_user.key_life import LIFE, state_after
-from ci_user.key_forecast import foretell
 from ci_user.key_outlook import going, old_keys
 from ci_user.rotation import Deny, Goal, Keep, Observation, Redeliver, Remove, Replace, Rotate, decide
 
@@ -393,6 +392,16 @@ LATE = ("delivered", "grace", "inactive", "deleted")
 ON_THE_WAY = (acts.Stage, acts.Verify, acts.Promote, acts.Deliver, acts.Settle)
 
 
+def assert_a_fan_out(action: acts.Deliver, observation: Observation, goal: Goal) -> None:
+    """See that a delivery names every place that is due, once, and that the stage is never one of those that wait for it."""
+    assert len(set(action.targets)) == len(action.targets) > 0
+    assert set(action.targets) <= set(observation.targets)
+    if isinstance(goal, Redeliver) and action.targets == goal.targets:
+        return
+    without = {t for t, held in observation.held.items() if held != Held(action.key_id, None)}
+    assert set(action.targets) in ({STAGE}, without - {STAGE})
+
+
 def test_the_table_is_complete_for_every_goal_and_keeps_what_it_promises() -> None:
     count = 0
     for observation in every_life():
@@ -421,6 +430,8 @@ def test_the_table_is_complete_for_every_goal_and_keeps_what_it_promises() -> No
                 assert any(r.state == "delivered" and r.id in active for r in records.values())
             if isinstance(action, acts.Reinstate):
                 assert key_id in active
+            if isinstance(action, acts.Deliver):
+                assert_a_fan_out(action, observation, goal)
     assert count > 250_000
 
 
@@ -753,3 +764,15 @@ def test_a_list_that_still_shows_a_key_inactive_after_its_reactivation_deactivat
     stale = replace(observation, keys=(key(OURS), key(OTHER, active=False)))
     assert decide(stale, Rotate()) == acts.Done(OURS)
     assert decide(replace(stale, now=NOW + dt.timedelta(minutes=2)), Rotate()) == acts.Deactivate(OTHER)
+
+
+def test_all_places_that_are_due_are_named_at_once_in_the_order_of_the_file() -> None:
+    third, fourth = "memory:third", "memory:fourth"
+    some = seen(keys=(key(OURS),), journal=journal(DELIVERED), stage=Held(OURS, None))
+    some = replace(some, targets=(third, STAGE, fourth, SECOND))
+    some = replace(some, held={**some.held, third: Held(None, None, torn=True), fourth: Held(OURS, None)})
+    assert decide(some) == acts.Deliver(OURS, (third, SECOND))
+    behind = replace(some, readable=frozenset({STAGE}))
+    assert decide(behind, Redeliver((fourth, SECOND, third))) == acts.Deliver(OURS, (fourth, SECOND, third))
+    some_done = replace(behind, redelivered=frozenset({SECOND}))
+    assert decide(some_done, Redeliver((fourth, SECOND, third))) == acts.Deliver(OURS, (fourth, third))
