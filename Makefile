@@ -1,10 +1,11 @@
 # The two commands of the README, and the set-up that both share. Nothing clever: what can be said in Python is said there.
 .POSIX:
-.PHONY: sandbox test test-long lock catalogue descriptions
+.PHONY: sandbox test test-long test-live lock catalogue descriptions
 
 PYTHON = python3
 VENV = .venv
 ONLY =
+BACKEND =
 COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(VENV)/bin/uv pip compile --quiet --universal --generate-hashes \
 	--no-emit-index-url --python-version 3.11
 
@@ -22,6 +23,10 @@ test-long: $(VENV)/ready
 	CI_USER_LONG=1 $(VENV)/bin/python -m pytest -n 2 --dist worksteal -m "long or not long" -k "$(ONLY)" \
 		tests/integration/test_kill_every_request.py tests/faults/test_kill_at_every_call.py
 
+# Runs the contract's harmless part against the real place that .cache/live/BACKEND.yaml names.
+test-live: $(VENV)/ready
+	CI_USER_LIVE_BACKEND="$(BACKEND)" $(VENV)/bin/python -m pytest -m live -rP tests/live
+
 # Set-up leaves a stamp last, so that an interrupted one is done again and a finished one is never repeated.
 $(VENV)/ready: requirements.txt requirements-sandbox.txt requirements-uv.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, found %d.%d: make PYTHON=python3.12 ..." % sys.version_info[:2])'
@@ -34,7 +39,7 @@ $(VENV)/ready: requirements.txt requirements-sandbox.txt requirements-uv.txt
 
 # Renews the three locks from pyproject.toml (they carry hashes and no index address).
 lock: $(VENV)/ready
-	$(COMPILE) pyproject.toml --extra dev --upgrade -o requirements.txt
+	$(COMPILE) pyproject.toml --all-extras --upgrade -o requirements.txt
 	$(COMPILE) --group sandbox --upgrade -o requirements-sandbox.txt
 	$(COMPILE) --group installer --upgrade -o requirements-uv.txt
 

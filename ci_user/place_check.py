@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from ci_user.doctor import Examined
-from ci_user.errors import BackendError, CiUserError
+from ci_user.errors import CiUserError
 from ci_user.run import Loaded, opened
+from ci_user.side_by_side import side_by_side
 
 if TYPE_CHECKING:
-    from ci_user.backends.protocol import Backend
     from ci_user.reports.console import Console
-
-_AT_ONCE = 8
 
 
 def examine_places(loaded: Loaded, console: Console, environ: Mapping[str, str]) -> tuple[Examined, ...]:
@@ -26,14 +23,15 @@ def examine_places(loaded: Loaded, console: Console, environ: Mapping[str, str])
         with opened(loaded, console, environ) as run:
             who = Examined("login", "ok", run.caller.arn, f"account {loaded.environment.account_id}")
             places = run.backends()
-            with ThreadPoolExecutor(max_workers=min(_AT_ONCE, len(places)), thread_name_prefix="place") as pool:
-                return (who, *pool.map(_examined, places))
+            answers = side_by_side({place.target: place.preflight for place in places})
     except CiUserError as error:
-        return (Examined("login", "wrong", error.what, error.where or "", error.do or ""),)
+        return (_failed("login", error),)
+    if answers.stopped is not None:
+        raise answers.stopped
+    found = {target: Examined(target, "ok", "; ".join(sentences)) for target, sentences in answers.values.items()}
+    found |= {target: _failed(target, error) for target, error in answers.failures.items()}
+    return (who, *(found[place.target] for place in places))
 
 
-def _examined(place: Backend) -> Examined:
-    try:
-        return Examined(place.target, "ok", "; ".join(place.preflight()))
-    except BackendError as error:
-        return Examined(place.target, "wrong", error.what, error.expected or "", error.do or "")
+def _failed(name: str, error: CiUserError) -> Examined:
+    return Examined(name, "wrong", error.what, f"expected: {error.expected}" if error.expected else "", error.do or "")

@@ -8,6 +8,7 @@ from ci_user.credentials import calling
 from ci_user.iam_user import IamUser, LiveKey
 from ci_user.reports.model import KeyStatus, StatusReport
 from ci_user.revocation import LASTS
+from ci_user.side_by_side import side_by_side
 
 if TYPE_CHECKING:
     from ci_user.backends.protocol import Held
@@ -29,7 +30,7 @@ def status(run: Run) -> StatusReport:
     user = IamUser(access, environment.user_name)
     live = user.describe()
     seen = peek(run.bucket, environment.state.lease_key) if run.bucket.exists() else None
-    held = {backend.target: backend.held() for backend in run.backends()}
+    held = side_by_side({backend.target: backend.held for backend in run.backends()}).all()
     policies: list[str] = []
     if live is not None:
         with calling(f"reading the group {environment.group_name}"):

@@ -25,6 +25,7 @@ from ci_user.errors import BackendError, LeaseLostError
 from ci_user.logs import quiet_botocore
 from tests.contract import doubles
 from tests.contract.place import SECRET, TOKEN, Names, NoAccess, Place, new_key
+from tests.live.harmless import harmless
 from tests.vendors.server import Call, Reply
 
 
@@ -162,6 +163,10 @@ def test_a_place_with_many_pages_of_others_variables_is_read_to_the_end(place: P
     place.deliver(key)
     assert place.consumed() == values(key)
     assert place.open().held() == Held(key.id, None)
+
+
+def test_the_part_that_can_be_run_against_a_real_account_passes(place: Place) -> None:
+    assert len(harmless(place.open)) >= 3
 
 
 # What is somebody else's
