@@ -393,11 +393,16 @@ class Client:
         document = _json(answer.content)
         if not answer.ok and answer.status_code not in expecting:
             said = "" if secret else _message(document)
-            told = self._token.secret.reveal() in said
-            return self.remote.refused(doing, answer.status_code, "" if told else said)
+            return self.remote.refused(doing, answer.status_code, "" if self._told_in(said) else said)
         if document is _NO_JSON and answer.ok:
             return self.remote.not_understood(doing)
         return Answer(answer.status_code, answer.headers, None if document is _NO_JSON else document)
+
+    def _told_in(self, said: str) -> bool:
+        """Tell whether the vendor's words repeat the token: whole, without its user, or in base64 as it was sent."""
+        token = self._token.secret.reveal()
+        sent = (value.split(" ")[-1] for value in self._authorization(token).values())
+        return any(part in said for part in (token, token.rpartition(":")[2], *sent))
 
     def pages(
         self,

@@ -160,7 +160,7 @@ class SlotBackend(DeliverOnly):
     def deliver(self, key: AccessKey) -> None:
         """Write the variables back to back, between two notes; then see that the system has them."""
         check_key_id(key.id)
-        with _alone(self.target):
+        with alone(self.target):
             before = self._checked()
             old = before.note.stamps if before.note else {}
             writing = Note(self._prefix, None, dict.fromkeys((*old, *self._names.all), ""))
@@ -190,7 +190,7 @@ class SlotBackend(DeliverOnly):
 
     def remove(self) -> bool:
         """Delete the variables that the note names, then the note."""
-        with _alone(self.target):
+        with alone(self.target):
             look = self._store.look()
             note = self._ours(look)
             if note is None:
@@ -238,8 +238,12 @@ class SlotBackend(DeliverOnly):
 
 
 @contextmanager
-def _alone(target: str) -> Iterator[None]:
-    """Keep the threads of this process apart at one place; between machines the environment's lease does."""
+def alone(target: str) -> Iterator[None]:
+    """Keep the threads of this process apart at one place; between machines the environment's lease does.
+
+    Args:
+        target: The place, in one line; the same for all that must not be written at once.
+    """
     with _LOCKS_LOCK:
         lock = _LOCKS.setdefault(target, threading.Lock())
     with lock:
