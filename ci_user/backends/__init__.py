@@ -36,6 +36,7 @@ __all__ = [
 _MODULES = {
     "aws-secrets-manager": "ci_user.backends.aws_secrets_manager",
     "aws-ssm": "ci_user.backends.aws_ssm",
+    "bitbucket": "ci_user.backends.bitbucket",
     "circleci": "ci_user.backends.circleci",
     "dotenv": "ci_user.backends.dotenv",
 }

@@ -8,6 +8,9 @@ from typing import Final
 from tests.contract.place import Place
 
 _PLACES: Final = {
+    "bitbucket repository": ("bitbucket", "RepositoryPlace"),
+    "bitbucket deployment": ("bitbucket", "DeploymentPlace"),
+    "bitbucket workspace": ("bitbucket", "WorkspacePlace"),
     "circleci context": ("circleci", "ContextPlace"),
     "circleci project": ("circleci", "ProjectPlace"),
 }
