@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,8 @@ SIDE_BY_SIDE = 4
 
 Work = Callable[[str, Console], "Report"]
 """Does one environment's work: its name, and where its progress goes."""
+
+_Result = tuple[str, int, tuple[str, ...], Mapping[str, Any]]
 
 
 class _Buffered(Console):
@@ -40,23 +43,15 @@ def each(names: Sequence[str], work: Work, console: Console) -> FleetReport:
     """Do the work for each environment, ``SIDE_BY_SIDE`` at a time.
 
     One that fails is reported and stops no other. What an environment has to say is written when it has ended, in the
-    order of the names.
+    order of the names. A mistake in this tool is the failure of the environment that met it, with the way it took.
     """
-    mistakes: list[BaseException] = []
     results = []
     with ThreadPoolExecutor(max_workers=SIDE_BY_SIDE) as pool:
         for name, (buffer, future) in _in_order(names, work, console, pool):
-            mistake = future.exception()
-            if mistake is not None and not isinstance(mistake, CiUserError):
-                mistakes.append(mistake)
-                continue
             result = _result(name, future)
             for line in (*buffer.kept, *result[2]):
                 console.line(line)
             results.append(result)
-    if mistakes:
-        # A mistake in this tool: the other environments are done, and it is not hidden.
-        raise mistakes[0]
     return FleetReport(tuple(results))
 
 
@@ -75,10 +70,22 @@ def _in_order(
         yield name, started.pop(name)
 
 
-def _result(name: str, future: Future[Report]) -> tuple[str, int, tuple[str, ...], Mapping[str, Any]]:
-    try:
+def _result(name: str, future: Future[Report]) -> _Result:
+    failure = future.exception()
+    if failure is None:
         report = future.result()
-    except CiUserError as error:
-        text = tuple(f"{name}: {line}" if n == 0 else line for n, line in enumerate(f"error: {error}".split("\n")))
-        return name, error.exit_code, text, {"error": {"what": error.what, "where": error.where, "do": error.do}}
-    return name, report.exit_code, tuple(report.lines()), report.document()
+        return name, report.exit_code, tuple(report.lines()), report.document()
+    if not isinstance(failure, Exception):
+        raise failure
+    error = failure if isinstance(failure, CiUserError) else _mistake(failure)
+    text = tuple(f"{name}: {line}" if n == 0 else line for n, line in enumerate(f"error: {error}".split("\n")))
+    return name, error.exit_code, text, {"error": {"what": error.what, "where": error.where, "do": error.do}}
+
+
+def _mistake(failure: Exception) -> CiUserError:
+    """Return the error for what nobody foresaw: its kind and the way it took, without its message, which may hold anything."""
+    way = "\n".join(line.rstrip() for line in traceback.format_tb(failure.__traceback__))
+    return CiUserError(
+        f"a mistake in this tool, {type(failure).__name__}:\n{way}",
+        do="run the command for this environment alone; report the lines above",
+    )

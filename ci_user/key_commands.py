@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ci_user import commands
 from ci_user.commands import duration, named
-from ci_user.errors import UsageError
+from ci_user.errors import EnvironmentFileError, UsageError
 
 if TYPE_CHECKING:
     from ci_user.reports.console import Console
@@ -50,6 +50,9 @@ def rotate(
     nobody = Consent(yes=False, name=None, ask=None)
 
     def work(name: str, buffer: Console) -> Report:
+        if name in broken and name in environments:
+            # Two files: nobody can tell which of them is meant, so neither is worked on. The others are.
+            raise _ambiguous(name)
         if name in broken:
             raise broken[name]
         loaded = Loaded(commands.ROOT, environments[name], environments)
@@ -57,6 +60,16 @@ def rotate(
 
     real = [name for name, one in environments.items() if not one.sandbox]
     return fleet.each(sorted({*real, *broken}), work, console)
+
+
+def _ambiguous(name: str) -> EnvironmentFileError:
+    return EnvironmentFileError(
+        f"{name} has two files, {name}.yaml and {name}.yml",
+        where=f"environments/{name}.yml",
+        expected=f"environments/{name}.yaml alone",
+        do="delete the one that is not meant, or give it another name; nothing was done for this environment",
+        runbook="environment-file",
+    )
 
 
 def revoke(

@@ -46,7 +46,7 @@ def rotate(
 
     Raises:
         LockHeldError: Somebody else works on the environment (exit code 4).
-        KeyStateError: Only a person can judge what is there.
+        KeyStateError: Only a person can judge what is there; or somebody deleted the user.
         CiUserError: Anything else that stops it; the next run goes on from there.
     """
     started = time.monotonic()
@@ -56,6 +56,7 @@ def rotate(
     with opened(loaded, console) as run:
         attached = IamUser(run.accesses.target, run.environment.user_name).attached()
         if attached is None:
+            _refuse_a_lost_user(run)
             return RotateReport(environment=run.environment.name, deployed=False)
         with run.lease("rotate", lock_timeout) as lease:
             keeper = holding_keeper(run, lease, "rotate", _teller(console))
@@ -149,6 +150,29 @@ def _reactivated(state: KeyState, environment: str) -> str:
     if state == "delivered":
         return "it is the key that consumers read: find out who switched it off, in CloudTrail (UpdateAccessKey)"
     return f"its delivery was interrupted: `invoke deploy --env {environment}` goes on with it"
+
+
+def _refuse_a_lost_user(run: Run) -> None:
+    """Tell an environment that was never deployed, or was destroyed, from one whose user somebody deleted.
+
+    Raises:
+        KeyStateError: The journal has keys of a user that is not there.
+    """
+    from ci_user.lease import peek
+
+    environment = run.environment
+    if not run.bucket.exists():
+        return
+    journal = peek(run.bucket, environment.state.lease_key).journal
+    left = [record.id for record in journal.keys.values() if record.state != "deleted"]
+    if left:
+        raise KeyStateError(
+            f"there is no user {environment.user_name}, although the journal has its keys: {', '.join(left)}",
+            where=f"account {environment.account_id}",
+            expected="a user that only `invoke destroy` deletes",
+            do=f"`invoke deploy --env {environment.name}` makes user and key anew; if it was to go, `invoke destroy` ends it",
+            runbook="no-key",
+        )
 
 
 def _teller(console: Console) -> Callable[[str], None]:

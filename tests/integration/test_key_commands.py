@@ -683,6 +683,27 @@ def test_all_rotates_each_environment_and_one_that_fails_stops_no_other(project:
     assert "do not go together" in both.err
 
 
+def test_a_user_that_somebody_deleted_is_an_error_and_not_an_environment_without_a_deploy(
+    project: Project, aws: EmbeddedAws
+) -> None:
+    name = "lost"
+    project.write(name, secrets=[{"backend": "dotenv", "path": f".cache/{name}.env"}])
+    try:
+        never = project.invoke("rotate", "--env", name)
+        assert never.code == 0, never.text
+        assert "not deployed" in never.out
+        # As after a deploy whose user somebody deleted: what is left is the journal.
+        application, bucket = project.base["application"], project.base["state"]["bucket"]
+        journal = aws.client("s3").get_object(Bucket=bucket, Key=f"{application}/testing/lease.json")["Body"].read()
+        aws.client("s3").put_object(Bucket=bucket, Key=f"{application}/{name}/lease.json", Body=journal)
+        lost = project.invoke("rotate", "--env", name)
+        assert lost.code == 1, lost.text
+        assert f"there is no user {application}-{name}.ci" in lost.err
+        assert held(project, aws)["AWS_ACCESS_KEY_ID"] in lost.err
+    finally:
+        (project.root / "environments" / f"{name}.yaml").unlink()
+
+
 def test_a_run_that_sleeps_past_its_lease_changes_nothing_more_when_it_wakes(
     project: Project, aws: EmbeddedAws
 ) -> None:

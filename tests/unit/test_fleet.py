@@ -86,18 +86,31 @@ def test_one_that_fails_stops_no_other_and_says_why_and_what_to_do() -> None:
     ]
 
 
-def test_a_mistake_in_the_tool_is_not_hidden_and_still_stops_no_other() -> None:
-    done: list[str] = []
-
+def test_a_mistake_in_the_tool_is_told_with_its_environment_and_its_way_and_stops_no_other() -> None:
     def work(name: str, _: Console) -> TextReport:
         if name == "env-00":
-            raise ZeroDivisionError
-        done.append(name)
-        return TextReport(())
+            raise ZeroDivisionError("a message that may hold anything")
+        return TextReport((), {"name": name})
 
-    with pytest.raises(ZeroDivisionError):
-        fleet.each(NAMES, work, Listening())
-    assert sorted(done) == NAMES[1:]
+    console = Listening()
+    report = fleet.each(NAMES, work, console)
+    assert console.said[0] == "env-00: error: a mistake in this tool, ZeroDivisionError:"
+    assert any("test_fleet.py" in line for line in console.said)
+    assert report.exit_code == 1
+    first, *others = report.document()["environments"]
+    assert (first["environment"], first["exit_code"]) == ("env-00", 1)
+    assert "ZeroDivisionError" in first["error"]["what"]
+    assert [entry["name"] for entry in others] == NAMES[1:]
+    # The line of code is shown, never what the exception itself says.
+    assert not any("may hold anything" in line for line in console.said if "raise" not in line)
+
+
+def test_ctrl_c_in_an_environments_work_is_no_result() -> None:
+    def work(_: str, own: Console) -> TextReport:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fleet.each(["one"], work, Listening())
 
 
 def test_nobody_is_asked_anything() -> None:

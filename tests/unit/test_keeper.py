@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 import threading
-from typing import Any
 
 import pytest
 
@@ -764,9 +763,9 @@ def test_what_arrived_before_ctrl_c_is_journalled(monkeypatch: pytest.MonkeyPatc
     subject = keeper(world)
     begin = subject._read_back
 
-    def read_back(*arguments: Any) -> AccessKey:
+    def read_back(seen: rotation.Observation, key_id: str) -> AccessKey:
         monkeypatch.setattr("ci_user.side_by_side.wait", ctrl_c)
-        return begin(*arguments)
+        return begin(seen, key_id)
 
     world.second.deliver = first  # type: ignore[method-assign]
     subject._read_back = read_back  # type: ignore[method-assign]
