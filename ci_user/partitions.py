@@ -7,7 +7,7 @@ import re
 from pydantic import BaseModel
 from pydantic_core import PydanticCustomError
 
-from ci_user.environment_fields import Problem, expected
+from ci_user.environment_fields import REGION_PATTERN, Problem, expected
 
 
 def fitting_region(region: str, partition: str | None) -> str:
@@ -33,7 +33,8 @@ def misfits(part: BaseModel | None, partition: str | None) -> list[Problem]:
             problems += [((key, *place), text, found) for place, text, found in misfits(value, partition)]
         elif isinstance(value, str) and value.startswith("arn:") and value.split(":")[1] != partition:
             problems.append(((key,), f"an ARN of partition {partition}, arn:{partition}:...", value))
-        elif key == "region" and isinstance(value, str) and value:
+        elif key == "region" and isinstance(value, str) and re.fullmatch(REGION_PATTERN, value):
+            # Anything else of that name is no region: how a variable with the region is called, for one.
             try:
                 fitting_region(value, partition)
             except PydanticCustomError as error:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from pydantic import Field, ValidationError
 
+from ci_user.backends.key_names import DocumentNames
 from ci_user.backends.protocol import OWNER_TAG, BackendSettings, EnvironmentNames
 from ci_user.backends.refusals import KEY_ID, NoAnswerError
 from ci_user.environment_fields import AccountId, KmsKeyArn, Region
@@ -40,6 +41,10 @@ class AwsBackendSettings(BackendSettings):
     )
     kms_key: KmsKeyArn | None = Field(
         default=None, description="ARN of the KMS key that encrypts it; AWS's own key if not given."
+    )
+    names: DocumentNames = Field(
+        default=DocumentNames(),
+        description="What the key's parts are called in the document; a change waits for the next key.",
     )
 
     @classmethod
@@ -76,20 +81,23 @@ class Refusal(Exception):  # noqa: N818 - an answer that the caller asked for, n
         self.code = code
 
 
-def document(key: AccessKey, region: str) -> str:
+def document(key: AccessKey, region: str, names: DocumentNames) -> str:
     """Return the JSON document that consumers read. It holds the secret: pass it on, bind it to no name."""
-    return json.dumps({"AWS_ACCESS_KEY_ID": key.id, "AWS_SECRET_ACCESS_KEY": key.secret.reveal(), "AWS_REGION": region})
+    return json.dumps({name: value.reveal() for name, value in names.values(key, region)})
 
 
 def parse_document(text: object) -> AccessKey | None:
-    """Return the key in a document, None if it is not ours; never raises, so no traceback quotes it."""
+    """Return the key in a document, None if it is not ours; never raises, so no traceback quotes it.
+
+    It is known by its place, not by its name: the names may have been others when it was written.
+    """
     try:
         found = json.loads(text) if isinstance(text, str) else None
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    if not isinstance(found, dict):
+    if not isinstance(found, dict) or len(found) < 2:
         return None
-    key_id, secret = found.get("AWS_ACCESS_KEY_ID"), found.get("AWS_SECRET_ACCESS_KEY")
+    key_id, secret = list(found.values())[:2]
     if not isinstance(key_id, str) or not isinstance(secret, str) or not secret:
         return None
     return AccessKey(key_id, Secret(secret)) if re.fullmatch(KEY_ID, key_id) else None

@@ -389,7 +389,7 @@ class SecretsManager:
             "PutSecretValue",
             lambda client: client.put_secret_value(
                 SecretId=self._settings.name,
-                SecretString=document(key, self._environment.region),
+                SecretString=document(key, self._environment.region, self._settings.names),
                 ClientRequestToken=version,
                 VersionStages=[_PENDING],
             ),

@@ -313,7 +313,7 @@ class ParameterStore:
                         Name=name,
                         Type="SecureString",
                         Description=told,
-                        Value=document(key, self._environment.region),
+                        Value=document(key, self._environment.region, self._settings.names),
                         **more,
                     ),
                     expecting=(_EXISTS, *_TRANSIENT),

@@ -69,3 +69,9 @@ class Names(Model):
         if not name:
             return cls()
         return cls(key_id=name, secret=f"{name[:90]}_SECRET")
+
+
+class DocumentNames(Names):
+    """What the parts are called in a document or a file, where the region costs nothing and is always delivered."""
+
+    region: Annotated[str, _PART] = Field(default="AWS_REGION", description="The region's name.")

@@ -270,3 +270,29 @@ def test_empty_pages_before_the_parameter_are_read_past(
     )
     monkeypatch.setattr(AwsAccess, "client", lambda *_, **__: client)
     assert parameter(aws, name).held() == Held(key_id, None)
+
+
+@pytest.mark.parametrize("backend", ["aws-secrets-manager", "aws-ssm"])
+def test_the_documents_names_are_the_files_and_a_key_is_read_back_whatever_they_were(
+    aws: EmbeddedAws, name: str, backend: str
+) -> None:
+    place = name if backend == "aws-secrets-manager" else f"/{name}"
+    names = {"key_id": "ID", "secret": "SECRET", "region": "WHERE", "prefix": "PROD_"}
+    model = settings_model(backend)
+
+    def opened(**more: Any) -> Backend:
+        return open_backend(model.model_validate({"backend": backend, "name": place, **more}), aws.access, Names())
+
+    key = new_key()
+    opened(names=names).stage(key)
+    opened(names=names).promote(key.id)
+    if backend == "aws-ssm":
+        value = aws.client("ssm").get_parameter(Name=place, WithDecryption=True)["Parameter"]["Value"]
+    else:
+        value = aws.client("secretsmanager").get_secret_value(SecretId=place)["SecretString"]
+    assert json.loads(value) == {
+        "PROD_ID": key.id,
+        "PROD_SECRET": key.secret.reveal(),
+        "PROD_WHERE": "eu-west-1",
+    }
+    assert opened().read_staged(key.id) == key

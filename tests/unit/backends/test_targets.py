@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from ci_user.backends import names, open_backend, settings_model, settings_of
+from ci_user.backends.key_names import DocumentNames
 from ci_user.backends.protocol import BackendSettings
 
 KEY_ARN = "arn:aws:kms:eu-west-1:111111111111:key/11111111-2222-3333-4444-555555555555"
@@ -182,6 +183,7 @@ def test_what_the_line_does_not_tell_has_its_default(sandbox: bool) -> None:
         "kms_key": None,
         "access": None,
         "recovery_days": 7,
+        "names": DocumentNames().model_dump(),
     }
 
 
