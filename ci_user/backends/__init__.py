@@ -34,11 +34,14 @@ __all__ = [
 ]
 
 _MODULES = {
+    "age": "ci_user.backends.age",
     "aws-secrets-manager": "ci_user.backends.aws_secrets_manager",
     "aws-ssm": "ci_user.backends.aws_ssm",
+    "azure-devops": "ci_user.backends.azure_devops",
     "bitbucket": "ci_user.backends.bitbucket",
     "circleci": "ci_user.backends.circleci",
     "dotenv": "ci_user.backends.dotenv",
+    "github": "ci_user.backends.github",
 }
 
 
