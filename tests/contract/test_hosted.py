@@ -30,24 +30,17 @@ from tests.vendors.server import Call, Reply
 
 
 @pytest.fixture(scope="session")
-def servers() -> Iterator[dict[str, Any]]:
+def servers() -> Iterator[tuple[dict[object, Any], ExitStack]]:
+    """The doubles that run so far: one of each for all tests of a worker."""
     with ExitStack() as stack:
-        running: dict[str, Any] = {}
-
-        def get(name: str) -> Any:
-            cls = doubles.place(name)
-            key = f"{cls.serve.__func__.__module__}.{cls.serve.__func__.__qualname__}"  # type: ignore[attr-defined]
-            if key not in running:
-                running[key] = stack.enter_context(cls.serve())
-            return running[key]
-
-        yield {"get": get}
+        yield {}, stack
 
 
 @pytest.fixture(params=doubles.names())
-def place(request: pytest.FixtureRequest, servers: dict[str, Any], tmp_path: Path) -> Iterator[Place]:
-    server = servers["get"](request.param)
-    found = doubles.place(request.param).at(server, tmp_path)
+def place(
+    request: pytest.FixtureRequest, servers: tuple[dict[object, Any], ExitStack], tmp_path: Path
+) -> Iterator[Place]:
+    found = doubles.place_of(request.param, *servers, tmp_path)
     yield found
     violations = list(found.server.violations)
     found.server.before = lambda _: None

@@ -1,0 +1,133 @@
+"""One environment that delivers to every backend there is, from deploy to destroy, as a user types it."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ci_user.backends import builtin
+from ci_user.errors import CredentialsError
+from ci_user.secret import Secret
+from tests.contract import doubles
+from tests.contract.place import TOKEN, Place
+from tests.project import Done, Project
+
+if TYPE_CHECKING:
+    from tests.conftest import EmbeddedAws
+    from tests.integration.conftest import NewProject
+
+pytestmark = pytest.mark.timeout(600)
+
+
+class World:
+    """A project, a place at each double, and all that was printed."""
+
+    def __init__(self, project: Project, places: dict[str, Place], aws: EmbeddedAws) -> None:
+        self.project = project
+        self.places = places
+        self.aws = aws
+        self.printed: list[str] = []
+
+    def run(self, task: str, *flags: str) -> Done:
+        for place in self.places.values():
+            place.server.calls.clear()
+        done = self.project.invoke(task, "--env", "testing", *flags)
+        self.printed.append(done.text)
+        return done
+
+    def consumed(self) -> tuple[str, str]:
+        """Return the one key that every pipeline reads now."""
+        found = {name: place.consumed() for name, place in self.places.items()}
+        assert len(set(found.values())) == 1, found
+        key_id, secret = next(iter(found.values()))
+        assert key_id is not None
+        assert secret is not None
+        return key_id, secret
+
+    def works(self, key: tuple[str, str]) -> bool:
+        try:
+            self.aws.access.with_key(key[0], Secret(key[1])).caller()
+        except CredentialsError:
+            return False
+        return True
+
+    def writes(self) -> list[str]:
+        return [
+            call.operation for place in self.places.values() for call in place.server.calls if not place.reads(call)
+        ]
+
+
+@pytest.fixture(scope="module")
+def world(new_project: NewProject, aws: EmbeddedAws) -> Iterator[World]:
+    with ExitStack() as stack:
+        servers: dict[str, Any] = {}
+        project = new_project(f"all{uuid.uuid4().hex[:8]}")
+        places: dict[str, Place] = {}
+        for name in doubles.names():
+            place = doubles.place_of(name, servers, stack, project.root)
+            places[name] = place
+            project.environ |= places[name].environ
+        entries = [place.document for place in places.values()]
+        project.base["secrets"] = [*entries, {"backend": "dotenv", "path": ".cache/key.env"}]
+        project.write()
+        yield World(project, places, aws)
+
+
+def test_a_key_reaches_every_backend_and_leaves_it_again(world: World) -> None:
+    done = world.run("bootstrap", "--yes")
+    assert done.code == 0, done.text
+    done = world.run("deploy", "--yes")
+    assert done.code == 0, done.text
+    first = world.consumed()
+    assert world.works(first)
+
+    done = world.run("deploy", "--yes")
+    assert done.code == 0, done.text
+    assert world.writes() == []
+    assert world.consumed() == first
+
+    done = world.run("doctor")
+    assert done.code == 0, done.text
+    assert done.out.count("this environment's") >= len(world.places)
+
+    done = world.run("rotate", "--force")
+    assert done.code == 0, done.text
+    second = world.consumed()
+    assert second[0] != first[0]
+    assert world.works(second)
+    assert world.works(first), "the old key stays for its grace"
+
+    done = world.run("redeliver")
+    assert done.code == 0, done.text
+    assert world.writes() == []
+
+    held = {key["id"]: key for key in json.loads(world.run("status", "--json").out)["keys"]}
+    assert len(held[second[0]]["delivered"]) >= len(world.places), held
+
+    done = world.run("revoke", "--yes")
+    assert done.code in (0, 3), done.text
+    third = world.consumed()
+    assert third[0] not in (first[0], second[0])
+    assert world.works(third)
+    assert not world.works(second)
+
+    done = world.run("destroy", "--yes")
+    assert done.code == 0, done.text
+    assert {place.consumed() for place in world.places.values()} == {(None, None)}
+    assert not world.works(third)
+
+    printed = "\n".join(world.printed)
+    for secret in (TOKEN, first[1], second[1], third[1]):
+        assert secret not in printed
+    assert [violation for place in world.places.values() for violation in place.server.violations] == []
+
+
+def test_every_backend_over_http_has_a_double() -> None:
+    """What is added later is in this file's environment, and in the contract, without anybody thinking of it."""
+    doubled = {doubles.place(name).backend for name in doubles.names()}
+    assert doubled == set(builtin()) - {"aws-secrets-manager", "aws-ssm", "dotenv", "age"}
