@@ -42,6 +42,7 @@ _MODULES = {
     "circleci": "ci_user.backends.circleci",
     "dotenv": "ci_user.backends.dotenv",
     "github": "ci_user.backends.github",
+    "gitlab": "ci_user.backends.gitlab",
 }
 
 
