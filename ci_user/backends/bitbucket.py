@@ -72,7 +72,7 @@ pipelines:
 - Bitbucket tells nobody that a secured variable was edited. Only one that was deleted and made anew is noticed.
 - The tool's note is one more variable, `CI_USER_AWS_ACCESS_KEY_ID`, in clear text; it holds no secret.
 - Who may push to the repository can print a secured variable in some disguise; a deployment environment can be
-  limited to branches.
+  limited to branches (Premium plan).
 """,
 )
 
