@@ -5,7 +5,7 @@ it sent elsewhere. The credential itself names its host.
 
 | source | where the token is | where its host is |
 |---|---|---|
-| a variable | ``NAME`` | ``NAME_HOST``; for the backend's usual variable its vendor's public host when that is not set |
+| a variable | ``NAME`` | ``NAME_HOST``; for the usual variable the vendor's public host (Vault: ``VAULT_ADDR``) when that is not set |
 | a file | after the first word | its first word, as in ``gitlab.example.com glpat-...`` |
 | the system keyring | the password of ``ci-user:HOST`` and ``NAME`` | in the service's name |
 | Secrets Manager | ``token`` of a JSON document | its ``host`` |
@@ -108,6 +108,8 @@ class TokenNeed:
         scopes: The least scopes or rights that it needs, in words.
         url: The address that it will be sent to.
         target: The place.
+        host_variable: An environment variable whose address the usual variable is for when nothing else is said, as
+            VAULT_ADDR is for VAULT_TOKEN; empty for none.
     """
 
     vendor: str
@@ -116,6 +118,7 @@ class TokenNeed:
     scopes: str
     url: str
     target: str
+    host_variable: str = ""
 
     def missing(self, source: str, why: str = "") -> BackendError:
         """Return the error for a token that is not there."""
@@ -151,10 +154,21 @@ def _from_variable(name: str, need: TokenNeed, environ: Mapping[str, str]) -> To
     value = environ.get(name, "").strip()
     if not value:
         raise need.missing(name)
-    host = environ.get(f"{name}_HOST", "").strip() or (need.host if name == need.variable else "")
+    host = environ.get(f"{name}_HOST", "").strip()
+    if not host and name == need.variable:
+        host = _address(environ.get(need.host_variable, "").strip(), need) or need.host
     if not host:
-        raise need.missing(f"{name}_HOST", "does not name the host that it is for")
+        other = f" or {need.host_variable}" if need.host_variable and name == need.variable else ""
+        raise need.missing(f"{name}_HOST{other}", "does not name the host that it is for")
     return Token(Secret(value), host, name)
+
+
+def _address(url: str, need: TokenNeed) -> str:
+    """Return the host in an address; empty for no address."""
+    try:
+        return Origin.of(url).address if url else ""
+    except ValueError as error:
+        raise need.missing(need.host_variable, f"holds {error}") from None
 
 
 def _from_file(path: str, need: TokenNeed, context: OpenContext) -> Token:
