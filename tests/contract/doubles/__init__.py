@@ -23,6 +23,8 @@ _PLACES: Final = {
     "github app": ("github", "AppPlace"),
     "github environment": ("github", "EnvironmentPlace"),
     "github organization": ("github", "OrganizationPlace"),
+    "vault": ("vault", "VaultPlace"),
+    "vault approle": ("vault", "AppRolePlace"),
 }
 
 
