@@ -57,6 +57,7 @@ deploy:
 - Maintainers can read a secret that is not hidden, and so can each job that gets it.
 - When somebody changes the secret's variable alone, the tool cannot tell without reading it. What is seen is a change of the
   key id's variable (value, description, flags), and a variable that is gone.
+- GitLab's audit log (Premium and Ultimate) may tell of each look at a variable; at the secret's it is by HEAD, without its value.
 - The tool's note is one more variable, `CI_USER_AWS_ACCESS_KEY_ID`, without a secret in it.
 """,
     extra="gitlab",

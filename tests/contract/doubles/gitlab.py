@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import ssl
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -45,8 +46,8 @@ class GitLab(VendorServer):
 
     vendor: ClassVar[str] = "gitlab"
 
-    def __init__(self, *, base: str = "") -> None:
-        super().__init__(base=base)
+    def __init__(self, *, base: str = "", tls: ssl.SSLContext | None = None) -> None:
+        super().__init__(base=base, tls=tls)
         found = self.description
         self.description = _WithHead(found.name, found.source, found.version, found.openapi, found.written)
         self.variables: dict[Owner, dict[tuple[str, str], dict[str, Any]]] = {("instance",): {}}
@@ -207,7 +208,7 @@ class _GitLabPlace(Place):
         self.document = {"backend": self.backend, "url": server.url}
         self.environ = {
             "GITLAB_TOKEN": TOKEN,
-            "GITLAB_TOKEN_HOST": server.url.removeprefix("http://").partition("/")[0],
+            "GITLAB_TOKEN_HOST": server.url.partition("://")[2].partition("/")[0],
         }
 
     @classmethod

@@ -411,6 +411,18 @@ def test_a_gitlab_below_a_path_is_reached(tmp_path: Path) -> None:
         assert place.open().remove() is True
 
 
+def test_a_gitlab_with_an_authority_of_its_own_is_trusted_by_its_file_only(tmp_path: Path) -> None:
+    from tests.unit.backends.test_http import certificate
+
+    context, ca_file = certificate(tmp_path)
+    with GitLab(tls=context) as server:
+        place = ProjectPlace(tmp_path, server)
+        assert place.open(ca_file=ca_file.name).held() == Held(None, None)
+        with pytest.raises(BackendError, match="no answer") as caught:
+            place.open().held()
+    assert "ca_file" in str(caught.value.do)
+
+
 # The library
 
 
