@@ -19,6 +19,7 @@ from ci_user.backends.key_names import Names
 from ci_user.backends.private_file import Directory, NotOursError, NotRegularError, PrivateFile
 from ci_user.backends.protocol import About, BackendSettings, EnvironmentNames, Held, OpenContext
 from ci_user.backends.refusals import changed_by_others, check_key_id, extra_missing, not_delivered
+from ci_user.backends.slots import alone
 from ci_user.environment_fields import RepositoryPath, matching
 from ci_user.errors import BackendError
 from ci_user.text import plain
@@ -173,7 +174,7 @@ class AgeFile(DeliverOnly):
         """Encrypt the key and replace the file, between two notes; a file that holds it already stays as it is."""
         check_key_id(key.id)
         recipients = self._recipients()
-        with self._file.alone(), self._file.directory(create=True) as directory:
+        with alone(f"{NAME}:{self._file.path}"), self._file.directory(create=True) as directory:
             look = self._checked(directory)
             old = look.content
             if old is not None and old.key == key.id and self._fits(old) and look.note == self._note(old):
@@ -196,7 +197,7 @@ class AgeFile(DeliverOnly):
 
     def remove(self) -> bool:
         """Delete the file if its content is the tool's, then the note."""
-        with self._file.alone(), self._file.directory() as directory:
+        with alone(f"{NAME}:{self._file.path}"), self._file.directory() as directory:
             try:
                 look = self._look(directory)
             except NotOursError:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import secrets
 import stat
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,8 +20,6 @@ from ci_user.errors import BackendError
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _WRITE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_LOCKS: Final[dict[Path, threading.Lock]] = {}
-_LOCKS_LOCK: Final = threading.Lock()
 
 
 class NotOursError(BackendError):
@@ -125,14 +122,6 @@ class PrivateFile:
     def path(self) -> Path:
         """The file's whole path."""
         return self._root.joinpath(*self._parts)
-
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Keep the threads of this process apart; between processes and machines the environment's lease does."""
-        with _LOCKS_LOCK:
-            lock = _LOCKS.setdefault(self.path, threading.Lock())
-        with lock:
-            yield
 
     @contextmanager
     def directory(self, *, create: bool = False) -> Iterator[Directory]:
