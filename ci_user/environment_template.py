@@ -85,9 +85,9 @@ lock: {ttl: @TTL@}
 # IAM's lists may run behind by lag: an interrupted run is waited for so long before another key is made.
 verification: {successes: @SUCCESSES@, interval: @INTERVAL@, deadline: @DEADLINE@, lag: @LAG@}
 
-# When `invoke rotate`, run every night, renews a key, and when the old one goes. It stays active for the grace, and longer if
-# it was used later than margin after its successor was delivered; then it is inactive while it soaks, and can be reactivated;
-# then it is deleted. One that is still in use after expire_after is a finding, and is not cut off.
+# When `invoke rotate`, run every night, renews a key, and when the old one goes. It stays active for the grace and for margin,
+# and longer if it was used later than margin after its successor was delivered; then it is inactive while it soaks, and can be
+# reactivated; then it is deleted. One that is still in use after expire_after is a finding, and is not cut off.
 rotation: {rotate_after: @ROTATE_AFTER@, grace: @GRACE@, margin: @MARGIN@, soak: @SOAK@, expire_after: @EXPIRE_AFTER@}
 
 # Every act on a key as one JSON line, in a file; with bucket: true also next to the state.

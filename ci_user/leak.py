@@ -36,6 +36,7 @@ from ci_user.live_prefix import LIVE_UNKNOWN, prefix_findings
 from ci_user.reports.keys import RevokeReport
 from ci_user.revocation import LASTS, POLICY_NAME, Revocation
 from ci_user.run import Loaded, Run, opened
+from ci_user.side_by_side import side_by_side
 from ci_user.text import plain
 from ci_user.ways_in import ways_in
 
@@ -338,11 +339,11 @@ class _Answer:
             ours |= set(peek(self.run.bucket, self.run.environment.state.lease_key).journal.keys)
         except (AwsError, StateBucketError, KeyStateError, CredentialsError) as error:
             silent = error
-        for backend in self._backends():
-            try:
-                held = backend.held()
-            except (BackendError, CredentialsError):
-                continue
+        # What a place that cannot be asked holds, the journal tells; how long it is asked for holds up nothing but itself.
+        answers = side_by_side({backend.target: backend.held for backend in self._backends()})
+        if answers.stopped is not None:
+            raise answers.stopped
+        for held in answers.values.values():
             ours |= {key_id for key_id in (held.current, held.pending) if key_id}
         return ours, silent
 

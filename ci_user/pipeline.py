@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ci_user import approval, judging, rotation, scan_memory
+from ci_user.backends.protocol import Held
 from ci_user.errors import ApprovalError, CiUserError, FindingsError, PlanError
 from ci_user.files import digest_of_file, write_private
 from ci_user.findings import Verdict
@@ -243,10 +244,12 @@ def destroy(
             for key in seen.keys:
                 console.line(f"  - access key {key.id} is deleted")
             for target in (*seen.targets, *seen.former):
-                if seen.held[target].current or seen.held[target].pending:
+                if seen.held[target] != Held(None, None):
                     console.line(f"  - what was delivered to {target} is removed")
             if not changes and isinstance(first, Done):
-                return DestroyReport(environment=name, changed=False, changes=(), acts=())
+                return DestroyReport(
+                    environment=name, changed=False, changes=(), acts=(), notes=keeper.former_notes()
+                )
             consent.require(run.environment, "destroy")
             lease.check()
             user = IamUser(run.accesses.target, run.environment.user_name)
@@ -262,7 +265,9 @@ def destroy(
                     if deny is not None and user.attached() is not None:
                         user.deny(deny)
                     raise
-            return DestroyReport(environment=name, changed=True, changes=changes, acts=kept.acts)
+            return DestroyReport(
+                environment=name, changed=True, changes=changes, acts=kept.acts, notes=keeper.former_notes()
+            )
 
 
 def _environ() -> dict[str, str]:

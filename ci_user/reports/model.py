@@ -157,6 +157,7 @@ class DestroyReport:
     changed: bool
     changes: tuple[str, ...]
     acts: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -165,9 +166,10 @@ class DestroyReport:
 
     def lines(self) -> Sequence[str]:
         """Return the report for a person."""
+        notes = [f"  {note}" for note in self.notes]
         if not self.changed:
-            return [f"{self.environment}: nothing to destroy"]
-        return [*(f"  {act}" for act in self.acts), f"{self.environment}: destroyed"]
+            return [*notes, f"{self.environment}: nothing to destroy"]
+        return [*(f"  {act}" for act in self.acts), *notes, f"{self.environment}: destroyed"]
 
     def document(self) -> dict[str, Any]:
         """Return the report as a JSON object."""

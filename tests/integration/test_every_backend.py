@@ -65,7 +65,7 @@ class World:
 @pytest.fixture(scope="module")
 def world(new_project: NewProject, aws: EmbeddedAws) -> Iterator[World]:
     with ExitStack() as stack:
-        servers: dict[str, Any] = {}
+        servers: dict[object, Any] = {}
         project = new_project(f"all{uuid.uuid4().hex[:8]}")
         places: dict[str, Place] = {}
         for name in doubles.names():

@@ -138,7 +138,7 @@ BAD = [
         "aws-secret-manager",
         9,
         "secrets[0].backend",
-        "expected one of aws-secrets-manager, aws-ssm",
+        "expected one of age, aws-secrets-manager, aws-ssm",
     ),
     ("aws-secrets-manager", "3", 9, "secrets[0].backend", "found 3; expected one of"),
     ("name: ci/key", "nam: ci/key", 10, "secrets[0].nam", 'did you mean "name"?'),

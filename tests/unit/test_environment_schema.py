@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+from jsonschema import Draft202012Validator
 
 from ci_user import backends, environment_schema
 from ci_user.environment_files import PLACEHOLDER, load, load_all

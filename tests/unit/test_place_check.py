@@ -11,6 +11,7 @@ from ci_user import place_check
 from ci_user.backends.memory import MemoryBackend
 from ci_user.errors import CredentialsError
 from ci_user.place_check import examine_places
+from ci_user.reports.console import Console
 
 
 def examined(monkeypatch: pytest.MonkeyPatch, *places: MemoryBackend) -> dict[str, Any]:
@@ -20,7 +21,7 @@ def examined(monkeypatch: pytest.MonkeyPatch, *places: MemoryBackend) -> dict[st
 
     monkeypatch.setattr(place_check, "opened", opened)
     loaded: Any = SimpleNamespace(environment=SimpleNamespace(account_id="111111111111"))
-    return {one.name: one for one in examine_places(loaded, Any, {})}
+    return {one.name: one for one in examine_places(loaded, Console(), {})}
 
 
 def test_each_place_is_asked_and_one_that_fails_hides_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,7 +43,7 @@ def test_a_login_that_fails_is_told_and_no_place_is_asked(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(place_check, "opened", opened)
     loaded: Any = SimpleNamespace()
-    (login,) = examine_places(loaded, Any, {})
+    (login,) = examine_places(loaded, Console(), {})
     assert (login.name, login.status, login.version, login.do) == (
         "login",
         "wrong",
