@@ -1,0 +1,152 @@
+"""The secrets of one scope of GitHub Actions, and the variable beside them that is the tool's note.
+
+https://docs.github.com/rest/actions/secrets and https://docs.github.com/rest/actions/variables
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from ci_user.backends.github import app_in
+from ci_user.backends.github_api import Api, AppLogin, is_private_key
+from ci_user.backends.github_preflight import KINDS, Preflight
+from ci_user.backends.github_requests import sealed
+from ci_user.backends.slots import Look, Note, note_name
+from ci_user.errors import BackendError
+
+if TYPE_CHECKING:
+    from ci_user.backends.github import Settings
+    from ci_user.backends.http import Answer
+    from ci_user.backends.protocol import OpenContext
+    from ci_user.secret import Secret
+
+LARGEST: Final = 48 * 1024
+"""Bytes of a secret (https://docs.github.com/actions/reference/security/secrets)."""
+
+
+class Secrets:
+    """The secrets of one scope, and the variable beside them."""
+
+    vendor: str = "GitHub"
+
+    def __init__(self, settings: Settings, context: OpenContext) -> None:
+        token = settings.login(context)
+        name = (settings.repository or "").partition("/")[2] or None
+        # A key of an App without an App would be sent as a token: Api refuses it.
+        app = settings.app or (app_in(context.environ) if is_private_key(token.secret) else None)
+        login = AppLogin(app.id, app.installation, name) if app else None
+        self._app = app
+        self._settings = settings
+        self._kind = next((kind for kind in KINDS if token.secret.reveal().startswith(kind)), "")
+        self._api = Api(
+            settings.api,
+            token=token,
+            remote=settings.remote(token, context.environment),
+            app=login,
+            ca_file=settings.trusted(context.root),
+            check=context.check,
+            pause=context.pause,
+        )
+        self._at = settings.scope()
+        self._note = note_name(settings.names)
+        self._key: tuple[str, str] | None = None
+        self._ids: list[int] | None = None
+
+    def check(self) -> tuple[str, ...]:
+        """Log in, and find the place, its public key, its variables and enough requests for a delivery."""
+        found = Preflight(self._api, self._settings, self._app, self._kind).sentences()
+        self._public_key()
+        self._shared()
+        self._call("GET", ("variables",), "looking for the variables", query={"per_page": 1})
+        return (*found, f"{self._settings.what()} has a public key to seal with, and its variables can be read")
+
+    def look(self) -> Look:
+        """Return the secrets with the times of their last change, and the note."""
+        doing = "listing the secrets"
+        stamps: dict[str, str] = {}
+        for item in self._api.listed((*self._at, "secrets"), doing, "secrets"):
+            name, changed = item.get("name"), item.get("updated_at")
+            if not isinstance(name, str) or not isinstance(changed, str):
+                raise self._api.remote.not_understood(doing)
+            stamps[name] = changed
+        doing = f"reading the variable {self._note}"
+        answer = self._call("GET", ("variables", self._note), doing, expecting=(404,))
+        if answer.status == 404:
+            return Look(stamps, None)
+        value = answer.document.get("value") if isinstance(answer.document, dict) else None
+        if not isinstance(value, str):
+            raise self._api.remote.not_understood(doing)
+        # A variable of this name that is no note is somebody's all the same.
+        return Look(stamps, Note.parse(value) or Note("", None, {}))
+
+    def write(self, name: str, value: Secret, *, exists: bool) -> None:
+        """Make or replace one secret, in one request."""
+        del exists
+        key_id, key = self._public_key()
+        if len(value.reveal().encode()) > LARGEST:
+            raise BackendError(
+                f"the value for {name} is too long for a secret of GitHub",
+                where=self._api.remote.target,
+                expected="at most 48 KB",
+            )
+        box = sealed(key, value)
+        if box is None:
+            raise self._api.remote.not_understood("reading the public key")
+        body = {"encrypted_value": box, "key_id": key_id, **self._shared()}
+        self._call("PUT", ("secrets", name), f"writing the secret {name}", body=body, secret=True)
+
+    def write_note(self, note: Note, *, before: Note | None) -> None:
+        """Make or replace the variable that is the note."""
+        body = {"name": self._note, "value": note.text(), **self._shared()}
+        doing = f"writing the variable {self._note}"
+        if before is None:
+            self._call("POST", ("variables",), doing, body=body)
+        else:
+            self._call("PATCH", ("variables", self._note), doing, body=body)
+
+    def delete(self, name: str) -> None:
+        """Delete one secret."""
+        self._call("DELETE", ("secrets", name), f"deleting the secret {name}", expecting=(404,))
+
+    def delete_note(self, note: Note) -> None:
+        """Delete the variable that is the note."""
+        del note
+        self._call("DELETE", ("variables", self._note), f"deleting the variable {self._note}", expecting=(404,))
+
+    def _call(self, method: str, below: Sequence[str], doing: str, **more: Any) -> Answer:
+        return self._api.call(method, (*self._at, *below), doing, **more)
+
+    def _public_key(self) -> tuple[str, str]:
+        """Return the scope's public key, id first; every scope has its own. An environment that has one exists."""
+        if self._key is None:
+            doing = f"reading the public key of {self._settings.what()}"
+            found = self._call("GET", ("secrets", "public-key"), doing).document
+            key_id = found.get("key_id") if isinstance(found, dict) else None
+            key = found.get("key") if isinstance(found, dict) else None
+            if not isinstance(key_id, str) or not isinstance(key, str):
+                raise self._api.remote.not_understood(doing)
+            self._key = (key_id, key)
+        return self._key
+
+    def _shared(self) -> dict[str, Any]:
+        """Return who reads it; each write says it anew, so that an edited file takes effect."""
+        if self._settings.visibility is None:
+            return {}
+        if self._settings.visibility != "selected":
+            return {"visibility": self._settings.visibility}
+        if self._ids is None:
+            self._ids = [self._repository_id(name) for name in self._settings.repositories]
+        return {"visibility": "selected", "selected_repository_ids": self._ids}
+
+    def _repository_id(self, name: str) -> int:
+        doing = f"looking for the repository {name}"
+        remote = replace(self._api.remote, what=f"the repository {name} of {self._settings.what()}")
+        answer = self._api.call("GET", ("repos", str(self._settings.organization), name), doing, expecting=(404,))
+        if answer.status == 404:
+            raise remote.refused(doing, 404)
+        found = answer.document.get("id") if isinstance(answer.document, dict) else None
+        if not isinstance(found, int):
+            raise remote.not_understood(doing)
+        return found
