@@ -104,7 +104,9 @@ class Place(ABC):
         document = copy.deepcopy(self.document) | changes
         return settings_model(self.backend).model_validate(document, context={"root": self.root})
 
-    def open(self, environment: Names = Names(), environ: Mapping[str, str] | None = None, **changes: Any) -> Backend:
+    def open(
+        self, environment: Names = Names(), /, environ: Mapping[str, str] | None = None, **changes: Any
+    ) -> Backend:
         """Return the backend, as on a fresh machine."""
         import importlib
 
