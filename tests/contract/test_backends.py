@@ -1,4 +1,4 @@
-"""The same cases for every backend that can be the stage: the in-memory double and the two on AWS."""
+"""The same cases for every backend that can be the stage: the in-memory double, the two on AWS, and Vault."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol, cast
 from urllib.parse import quote
 
@@ -25,6 +26,7 @@ from ci_user.credentials import AwsAccess
 from ci_user.errors import BackendError, LeaseLostError
 from ci_user.logs import quiet_botocore
 from ci_user.secret import AccessKey, Secret
+from tests.contract.doubles import vault
 
 SECRET = 'wJalr/XUtnFEMI+K7MDENG"bPxRfiCYEXAMPLE&KEY'
 NUMBERS = itertools.count(10**7)
@@ -171,13 +173,45 @@ class AwsPlace:
             self.secrets.create_secret(Name=self.name, SecretString='{"somebody": "else"}')
 
 
-Place = MemoryPlace | AwsPlace
+class VaultPlace:
+    """A path of Vault's double."""
+
+    settings_name = "vault"
+
+    def __init__(self, server: vault.Vault, root: Path) -> None:
+        self._place = vault.VaultPlace.at(server, root)
+
+    def open(self) -> Backend:
+        return self._place.open()
+
+    def consumed(self) -> str | None:
+        return self._place.consumed()[0]
+
+    def write_foreign(self) -> None:
+        self._place.server.put(self._place.key, {"somebody": "else"})
+
+    def foreign_is_there(self) -> bool:
+        return self._place.server.read(self._place.key) == {"somebody": "else"}
+
+    def make_foreign_target(self) -> None:
+        self.write_foreign()
 
 
-@pytest.fixture(params=["memory", "aws-secrets-manager", "aws-ssm"])
-def place(request: pytest.FixtureRequest) -> Place:
+Place = MemoryPlace | AwsPlace | VaultPlace
+
+
+@pytest.fixture(scope="module")
+def vault_server() -> Iterator[vault.Vault]:
+    with vault.Vault() as server:
+        yield server
+
+
+@pytest.fixture(params=["memory", "aws-secrets-manager", "aws-ssm", "vault"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     if request.param == "memory":
         return MemoryPlace()
+    if request.param == "vault":
+        return VaultPlace(request.getfixturevalue("vault_server"), tmp_path)
     return AwsPlace(request.getfixturevalue("aws"), request.param)
 
 

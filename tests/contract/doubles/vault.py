@@ -118,7 +118,7 @@ class Vault(VendorServer):
             return Reply(404, {"errors": [f'no handler for route "{mount}/{path}". route entry not found.']})
         key = (namespace, mount, path)
         action = call.operation.split("/")[3]
-        if self._right(call, key) not in self.policies[token](f"{mount}/{action}/{path}"):
+        if not {"root", self._right(call, key)} & self.policies[token](f"{mount}/{action}/{path}"):
             return Reply(403, {"errors": ["1 error occurred:\n\t* permission denied\n\n"]})
         if self.mounts[namespace, mount]["version"] != "2":
             return Reply(404, {"errors": []})
