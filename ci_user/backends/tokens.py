@@ -5,7 +5,7 @@ it sent elsewhere. The credential itself names its host.
 
 | source | where the token is | where its host is |
 |---|---|---|
-| a variable | ``NAME`` | ``NAME_HOST``; for the usual variable the vendor's public host (Vault: ``VAULT_ADDR``) when that is not set |
+| a variable | ``NAME`` | ``NAME_HOST``; unless set, for the usual variable the vendor's public host (Vault: ``VAULT_ADDR``) |
 | a file | after the first word | its first word, as in ``gitlab.example.com glpat-...`` |
 | the system keyring | the password of ``ci-user:HOST`` and ``NAME`` | in the service's name |
 | Secrets Manager | ``token`` of a JSON document | its ``host`` |
