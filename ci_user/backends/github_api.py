@@ -6,17 +6,16 @@ A GitHub App logs in by hand, because PyGithub makes that request with connectio
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from ci_user.backends import http
+from ci_user.backends.github_refusals import limited, said, wait_after, wrong_kind
 from ci_user.backends.github_requests import PAGE, WaitingError, guarded
-from ci_user.backends.http import Answer, Check, Remote, retry_after
+from ci_user.backends.http import Answer, Check, Remote
 from ci_user.backends.refusals import extra_missing
 from ci_user.errors import BackendError, CiUserError
 from ci_user.secret import Secret
@@ -87,7 +86,7 @@ class Api:
             raise extra_missing(remote.target, "pygithub", "github") from None
         token.refuse_other_host(base, remote.target)
         if app is None and is_private_key(token.secret):
-            raise _wrong_kind(remote, "is a private key, which is sent nowhere, and no GitHub App is named")
+            raise wrong_kind(remote, "is a private key, which is sent nowhere, and no GitHub App is named")
         self._base = base.rstrip("/")
         self._token = token
         self._app = app
@@ -169,7 +168,7 @@ class Api:
             return auth
         sent = self._sent(auth, method, path, doing, query, body)
         for _ in range(_TRIES - 1):
-            wait = None if isinstance(sent, CiUserError) else _limited_for(sent)
+            wait = None if isinstance(sent, CiUserError) else wait_after(*sent[:2])
             if wait is None:
                 break
             self._pause(wait)
@@ -183,9 +182,11 @@ class Api:
         except ValueError:
             document, understood = None, False
         if status >= 400 and status not in expecting:
-            said = "" if secret else _said(document, headers)
-            told = self._token.secret.reveal() in said or auth.token in said
-            return self._limited(doing, status, headers) or self.remote.refused(doing, status, "" if told else said)
+            words = "" if secret else said(document, headers)
+            told = self._token.secret.reveal() in words or auth.token in words
+            return limited(self.remote, doing, status, headers) or self.remote.refused(
+                doing, status, "" if told else words
+            )
         return Answer(status, headers, document) if understood else self.remote.not_understood(doing)
 
     def _sent(
@@ -266,61 +267,9 @@ class Api:
         try:
             return AppAuthToken(AppAuth(app.id, self._token.secret.reveal()).create_jwt())
         except (ValueError, TypeError, NotImplementedError, PyJWTError, UnsupportedAlgorithm):
-            return _wrong_kind(self.remote, "is not the private key of a GitHub App")
-
-    def _limited(self, doing: str, status: int, headers: Mapping[str, Any]) -> BackendError | None:
-        """Return the error for a used up limit, which GitHub tells with a 403 or a 429.
-
-        https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api
-        """
-        used_up = headers.get("x-ratelimit-remaining") == "0"
-        if status not in (403, 429) or not (used_up or "retry-after" in headers):
-            return None
-        until = f"until {clock(headers.get('x-ratelimit-reset'))}" if used_up else "some minutes"
-        return BackendError(
-            f"{doing}: {self.remote.vendor} answered {status}, because there were too many requests",
-            where=self.remote.target,
-            do=f"{self.remote.vendor} is limiting requests: wait {until}, then run the same command again",
-            runbook="backend",
-            details={"status": status},
-        )
-
-
-def clock(seconds: object) -> str:
-    """Return a time of GitHub's, in seconds since 1970 (UTC), as hours and minutes."""
-    text = str(seconds)
-    # More digits than a time has would be a year that datetime does not know.
-    return f"{datetime.fromtimestamp(int(text), UTC):%H:%M} UTC" if re.fullmatch(r"[0-9]{1,11}", text) else "later"
-
-
-def _limited_for(sent: _Sent) -> float | None:
-    """Return the seconds to wait after a 403 that asks for it: nothing was done then; the session knows only 429."""
-    status, headers, _ = sent
-    asked = retry_after(headers.get("retry-after")) if status == 403 else None
-    return asked if asked is not None and asked <= http.LONGEST_WAIT else None
-
-
-def _said(document: Any, headers: Mapping[str, Any]) -> str:
-    """Return GitHub's words, and the permissions that it would have taken."""
-    message = document.get("message") if isinstance(document, dict) else None
-    errors = document.get("errors") if isinstance(document, dict) else None
-    taken = str(headers.get("x-accepted-github-permissions", ""))
-    parts = [message if isinstance(message, str) else "", json.dumps(errors) if errors else ""]
-    if re.fullmatch(r"[a-z_=;, ]{1,200}", taken):
-        parts.append(f"it takes {taken}")
-    return ", ".join(part for part in parts if part)
+            return wrong_kind(self.remote, "is not the private key of a GitHub App")
 
 
 def is_private_key(secret: Secret) -> bool:
     """Return whether it is a private key (PEM) and no token."""
     return "PRIVATE KEY-----" in secret.reveal()
-
-
-def _wrong_kind(remote: Remote, what: str) -> BackendError:
-    return BackendError(
-        f"what is in {remote.credential} {what}",
-        where=remote.target,
-        expected="a token; or the private key (PEM, RSA) of a GitHub App, and its ids with `app` in the environment file",
-        do=f"correct one of the two: the login needs {remote.needs}",
-        runbook="backend",
-    )

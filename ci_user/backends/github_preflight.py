@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from ci_user.backends.github_api import clock
+from ci_user.backends.github_refusals import clock
 from ci_user.errors import BackendError
 from ci_user.text import plain
 

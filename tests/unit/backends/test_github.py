@@ -16,7 +16,7 @@ from nacl.exceptions import CryptoError
 from pydantic import ValidationError
 
 from ci_user.backends.github import ABOUT, Settings, app_in
-from ci_user.backends.github_api import clock
+from ci_user.backends.github_refusals import clock
 from ci_user.backends.github_requests import sealed
 from ci_user.backends.protocol import Held
 from ci_user.backends.slots import Note
