@@ -329,6 +329,14 @@ class Client:
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         token.refuse_other_host(base, remote.target)
+        if not _sendable(token.secret, authorization):
+            raise BackendError(
+                f"the token in {token.source} has characters that no request can carry",
+                where=remote.target,
+                expected="printable ASCII characters on one line",
+                do="look at how it was copied: line breaks, quotes, invisible characters",
+                runbook="backend",
+            )
         self._base = base.rstrip("/")
         self._token = token
         self._authorization = authorization
@@ -456,6 +464,12 @@ class Client:
 
 
 _NO_JSON: Final = object()
+
+
+def _sendable(secret: Secret, authorization: Callable[[str], Mapping[str, str]]) -> bool:
+    """Return whether a header can carry the token: what requests raises otherwise quotes it."""
+    values = authorization(secret.reveal()).values()
+    return all(value.isascii() and value.isprintable() for value in values)
 
 
 def _revealed(value: object) -> str:

@@ -263,6 +263,20 @@ def test_each_request_is_checked_just_before_it_is_sent(world: World) -> None:
     assert checked == ["GET", "GET"]
 
 
+@pytest.mark.parametrize("token", ["a\nb", "tökén", "a\u2028b", "a\x00b", "\u202ea"])
+def test_a_token_that_no_header_can_carry_is_told_without_being_shown(world: World, token: str) -> None:
+    with pytest.raises(BackendError, match="no request can carry") as caught:
+        Client(
+            world.url,
+            token=Token(Secret(token), Origin.of(world.url).address, "X_TOKEN"),
+            remote=Remote("Vendor", "x:place", "X_TOKEN", "the right to write", "the place"),
+            authorization=lambda value: {"Authorization": f"Bearer {value}"},
+        )
+    assert token not in str(caught.value)
+    assert caught.value.__context__ is None
+    assert world.seen == []
+
+
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 418, 422, 429, 500])
 def test_each_refusal_says_what_to_do(status: int) -> None:
     remote = Remote("Vendor", "x:place", "X_TOKEN", "the right to write", "the place")
