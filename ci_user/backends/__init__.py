@@ -43,6 +43,7 @@ _MODULES = {
     "dotenv": "ci_user.backends.dotenv",
     "github": "ci_user.backends.github",
     "gitlab": "ci_user.backends.gitlab",
+    "kubernetes": "ci_user.backends.kubernetes",
     "vault": "ci_user.backends.vault",
 }
 

@@ -23,6 +23,7 @@ _PLACES: Final = {
     "github app": ("github", "AppPlace"),
     "github environment": ("github", "EnvironmentPlace"),
     "github organization": ("github", "OrganizationPlace"),
+    "kubernetes": ("kubernetes", "SecretPlace"),
     "vault": ("vault", "VaultPlace"),
     "vault approle": ("vault", "AppRolePlace"),
 }
