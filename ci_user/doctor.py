@@ -38,6 +38,7 @@ class Examined:
         version: Its version, or what was found.
         source: Where it is from.
         do: What to do about it; empty when nothing is to be done.
+        notes: What else was found, a sentence each.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Examined:
     version: str = ""
     source: str = ""
     do: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ class DoctorReport:
         for thing in self.examined:
             source = f" ({thing.source})" if thing.source else ""
             lines.append(plain(f"{thing.status:<8}{thing.name:<{width}}  {thing.version}{source}".rstrip()))
+            lines += [plain(f"{'':<10}{note}") for note in thing.notes]
             if thing.do:
                 lines.append(plain(f"{'':<{width + 10}}do: {thing.do}"))
         return lines

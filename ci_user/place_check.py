@@ -28,7 +28,7 @@ def examine_places(loaded: Loaded, console: Console, environ: Mapping[str, str])
         return (_failed("login", error),)
     if answers.stopped is not None:
         raise answers.stopped
-    found = {target: Examined(target, "ok", "; ".join(sentences)) for target, sentences in answers.values.items()}
+    found = {target: Examined(target, "ok", notes=sentences) for target, sentences in answers.values.items()}
     found |= {target: _failed(target, error) for target, error in answers.failures.items()}
     return (who, *(found[place.target] for place in places))
 

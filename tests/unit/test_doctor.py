@@ -75,7 +75,7 @@ def test_report_has_a_line_for_each_thing_and_a_document(empty: Path) -> None:
         assert thing.do in lines
     document = json.loads(json.dumps(found.document()))
     assert len(document["examined"]) == len(found.examined)
-    assert set(document["examined"][0]) == {"name", "status", "version", "source", "do"}
+    assert set(document["examined"][0]) == {"name", "status", "version", "source", "do", "notes"}
 
 
 def test_terminal_sequences_do_not_reach_the_terminal() -> None:

@@ -30,7 +30,7 @@ def test_each_place_is_asked_and_one_that_fails_hides_no_other(monkeypatch: pyte
     foreign.ours = False
     found = examined(monkeypatch, good, bad, foreign)
     assert list(found) == ["login", "memory:a", "memory:b", "memory:c"]
-    assert (found["memory:a"].status, found["memory:a"].version) == ("ok", "the memory is ours")
+    assert (found["memory:a"].status, found["memory:a"].notes) == ("ok", ("the memory is ours",))
     assert found["memory:b"].status == found["memory:c"].status == "wrong"
     assert "told to fail" in found["memory:b"].version
     assert found["memory:c"].do
