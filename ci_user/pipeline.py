@@ -247,9 +247,7 @@ def destroy(
                 if seen.held[target] != Held(None, None):
                     console.line(f"  - what was delivered to {target} is removed")
             if not changes and isinstance(first, Done):
-                return DestroyReport(
-                    environment=name, changed=False, changes=(), acts=(), notes=keeper.former_notes()
-                )
+                return DestroyReport(environment=name, changed=False, changes=(), acts=(), notes=keeper.former_notes())
             consent.require(run.environment, "destroy")
             lease.check()
             user = IamUser(run.accesses.target, run.environment.user_name)
