@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ci_user.backends.http import USER_AGENT, RedirectError, Remote, session
 from ci_user.backends.refusals import extra_missing
-from ci_user.errors import CiUserError
+from ci_user.errors import BackendError, CiUserError
 
 if TYPE_CHECKING:
     from ci_user.backends.protocol import OpenContext
@@ -74,9 +74,20 @@ class KubernetesClient:
         secrets: The same, for answers that hold metadata alone.
         authorization: Its ``AuthorizationV1Api``.
         version: Its ``VersionApi``.
+
+    Raises:
+        BackendError: The client is not installed, or no header can carry the token.
     """
 
     def __init__(self, url: str, login: Login, remote: Remote, context: OpenContext) -> None:
+        if not _sendable(login):
+            raise BackendError(
+                f"the token in {login.source} has characters that no request can carry",
+                where=remote.target,
+                expected="printable ASCII characters on one line",
+                do="look at how it was copied: line breaks, quotes, invisible characters",
+                runbook="backend",
+            )
         self.remote = remote
         self._login = login
         library = library_of(remote.target, "kubernetes.client")
@@ -119,7 +130,7 @@ class KubernetesClient:
             status, content = int(error.status), error.body
         except RedirectError:
             return self.remote.redirected(doing)
-        except (RequestException, UnicodeError) as error:
+        except RequestException as error:
             return self.remote.no_answer(doing, type(error).__name__)
         except CiUserError as error:
             # Raised by the check (the lease is lost), with the frames that hold the request below it.
@@ -193,6 +204,12 @@ class _Sender:
     def clear(self) -> None:
         """Close the connections."""
         self._session.close()
+
+
+def _sendable(login: Login) -> bool:
+    """Return whether a header can carry the token: what is raised otherwise quotes it."""
+    sent = login.authorization() or ""
+    return sent.isascii() and sent.isprintable()
 
 
 def _object(content: bytes | str | None) -> dict[str, Any] | None:
