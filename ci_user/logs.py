@@ -1,9 +1,10 @@
-"""Keeps secrets out of the AWS SDK's debug log, which prints request and response bodies.
+"""Keeps secrets out of the debug logs of the AWS SDK and of vendors' libraries, which print request and response bodies.
 
 Found by calling CreateAccessKey, AssumeRole, PutSecretValue, GetSecretValue, PutParameter and GetParameter
 with everything at DEBUG: ``botocore.endpoint`` (requests) and ``botocore.parsers`` (responses) print the
 secrets, ``botocore.endpoint`` and ``botocore.auth`` the session token. The others handle the same objects,
-so all are filtered. A filter on a logger does not reach the loggers below it, so each one has its own.
+so all are filtered. PyGithub prints answers and sealed boxes, the Kubernetes client printed bodies before its version 37.
+A filter on a logger does not reach the loggers below it, so each one has its own.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ _BOTO3: Final = (
     "dynamodb.table resources.action resources.base resources.collection resources.factory resources.model s3.transfer"
 )
 _S3TRANSFER: Final = "crt download futures manager processpool tasks utils"
+_GITHUB: Final = "Requester GithubRetry"
+_KUBERNETES: Final = "client client.rest"
 _URLLIB3: Final = "connection connectionpool contrib.pyopenssl http2.connection poolmanager response util.retry"
 
 LOGGERS: Final = tuple(
@@ -30,10 +33,12 @@ LOGGERS: Final = tuple(
         ("boto3", _BOTO3),
         ("s3transfer", _S3TRANSFER),
         ("urllib3", _URLLIB3),
+        ("github", _GITHUB),
+        ("kubernetes", _KUBERNETES),
     )
     for name in (package, *(f"{package}.{module}" for module in modules.split()))
 )
-"""Every logger of the SDK and of what it sends with; a test compares it with the installed packages."""
+"""Every logger of the SDK and of what it sends with, and those of vendors' libraries that print bodies; a test compares it with the installed packages."""
 
 _HIDDEN: Final = "(hidden)"
 

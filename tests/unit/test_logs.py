@@ -141,7 +141,7 @@ def loggers_in(package: str) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("package", ["botocore", "boto3", "s3transfer", "urllib3"])
+@pytest.mark.parametrize("package", ["botocore", "boto3", "s3transfer", "urllib3", "github"])
 def test_every_logger_of_the_installed_sdk_is_named(package: str) -> None:
     found = loggers_in(package)
     assert package in found or package == "s3transfer"
