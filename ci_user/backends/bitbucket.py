@@ -32,8 +32,11 @@ _SETTLE_SECONDS: Final = (1.0, 2.0, 4.0)
 """Waits for a new variable to be listed: the lists of deployment environments come from a cache."""
 _MAY_WRITE: Final = frozenset({"pipeline:variable", "admin:pipeline:bitbucket"})
 """The scope that variables are written with, as access tokens and as API tokens call it."""
-_SLUG: Final = r"(\{[0-9A-Fa-f-]{36}\}|(?!\.{1,2}(/|\Z))[A-Za-z0-9_.-]{1,62})"
-# https://support.atlassian.com/bitbucket-cloud/docs/what-is-a-slug/
+_SLUG: Final = r"(?!\.{1,2}(/|\Z))[A-Za-z0-9_.-]{1,62}"
+"""https://support.atlassian.com/bitbucket-cloud/docs/what-is-a-slug/
+
+The API takes uuids too. They are refused: the place would have two lines, and be emptied as the one that left the file.
+"""
 
 ABOUT: Final = About(
     title="Bitbucket Pipelines",
@@ -46,7 +49,7 @@ ABOUT: Final = About(
 secrets:
   - backend: bitbucket
     repository: shop/app
-    deployment: production
+    deployment: Production       # as the settings page writes it, upper and lower case too
 ```
 
 Without `deployment` it is the repository's own variables; `workspace: shop` instead of both is the whole workspace's. Prefer a
@@ -55,7 +58,7 @@ deployment environment: only steps that deploy there read it.
 Put the token into `BITBUCKET_TOKEN`:
 
 - a [repository access token](https://support.atlassian.com/bitbucket-cloud/docs/create-a-repository-access-token/) (for a
-  workspace: a workspace access token) with the scopes Repositories: Read and Pipelines: Edit variables; or
+  workspace: a workspace access token, Premium plan) with the scopes Repositories: Read and Pipelines: Edit variables; or
 - `EMAIL:TOKEN` with an [API token](https://support.atlassian.com/bitbucket-cloud/docs/api-token-permissions/) of an administrator
   with the scopes `read:repository:bitbucket`, `read:pipeline:bitbucket` and `admin:pipeline:bitbucket`.
 
@@ -108,10 +111,10 @@ class Settings(HostedSettings):
         return self
 
     def parts(self) -> tuple[str, ...]:
-        """Return the scope, the workspace, and what is below it."""
+        """Return the scope, the workspace, and what is below it; slugs in lower case, since Shop/App is shop/app to Bitbucket."""
         if self.workspace is not None:
-            return ("workspace", self.workspace)
-        place = tuple(str(self.repository).split("/"))
+            return ("workspace", self.workspace.lower())
+        place = tuple(str(self.repository).lower().split("/"))
         return ("repository", *place) if self.deployment is None else ("deployment", *place, self.deployment)
 
     @classmethod
@@ -248,28 +251,44 @@ class _Variables:
         if self._settings.deployment is None:
             return (*self._repository(), "pipelines_config", "variables")
         if self._environment is None:
-            doing = f"looking for {self._settings.what()}"
-            for item in self._items((*self._repository(), "environments"), doing, "name"):
-                if item["name"] == self._settings.deployment:
-                    self._environment = item["uuid"]
-                    break
-            else:
-                raise self._client.remote.refused(doing, 404, "no deployment environment of this name is listed")
-        return (*self._repository(), "deployments_config", "environments", str(self._environment), "variables")
+            self._environment = self._found(self._settings.deployment)
+        return (*self._repository(), "deployments_config", "environments", self._environment, "variables")
+
+    def _found(self, deployment: str) -> str:
+        """Return the uuid of a deployment environment.
+
+        Pipelines takes `deployment: production` for the environment Production that each repository begins with. Here it has to
+        be written as it is listed: another spelling would be another place in the journal.
+        """
+        doing = f"looking for {self._settings.what()}"
+        names: list[str] = []
+        for item in self._items((*self._repository(), "environments"), doing, "name"):
+            if item["name"] == deployment:
+                return str(item["uuid"])
+            names.append(item["name"])
+        alike = [name for name in names if name.lower() == deployment.lower()]
+        listed = ", ".join(plain(name, 60) for name in (alike or names)[:10]) or "none"
+        raise self._client.remote.refused(
+            doing, 404, f"no deployment environment of this name is listed, but {'' if not alike else 'as '}{listed}"
+        )
 
     def _items(self, path: Sequence[str], doing: str, naming: str) -> Iterator[dict[str, Any]]:
         """Yield the items of every page, each with a uuid and ``naming``."""
-        seen = 0
+        seen: set[str] = set()
+        news = False
 
         def after(answer: Answer, number: int) -> Mapping[str, str | int] | None:
-            return _next_page(answer.document, number, seen)
+            # A list that knows no pages gives the first one again and again.
+            return _next_page(answer.document, number, len(seen)) if news else None
 
         for answer in self._client.pages(path, doing, after=after, query={"pagelen": _PAGE}):
             values = answer.document.get("values") if isinstance(answer.document, dict) else None
             if not isinstance(values, list) or not all(_has(item, "uuid", naming) for item in values):
                 raise self._client.remote.not_understood(doing)
-            seen += len(values)
-            yield from values
+            new = [item for item in values if item["uuid"] not in seen]
+            seen.update(item["uuid"] for item in new)
+            news = bool(new)
+            yield from new
 
     def _scopes(self, headers: Mapping[str, str]) -> str:
         """Return what the answer tells of the token's scopes, in words.

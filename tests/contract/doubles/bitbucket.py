@@ -24,7 +24,11 @@ def _uuid() -> str:
 
 
 class Bitbucket(VendorServer):
-    """Places by their path; ``variables`` hold key, value, secured and uuid."""
+    """Places by their path, slugs in lower case; ``variables`` hold key, value, secured and uuid.
+
+    Each repository begins with the deployment environments Test, Staging and Production
+    (https://support.atlassian.com/bitbucket-cloud/docs/set-up-and-monitor-deployments/).
+    """
 
     vendor: ClassVar[str] = "bitbucket"
     # Paging is described in words, for all lists at once: https://developer.atlassian.com/cloud/bitbucket/rest/intro/#pagination
@@ -38,17 +42,20 @@ class Bitbucket(VendorServer):
         self.scopes: str | None = "repository, pipeline:variable"
 
     def new_repository(self, name: str) -> tuple[str, ...]:
-        place = ("repositories", *name.split("/"))
+        place = ("repositories", *name.lower().split("/"))
         self.environments[place] = {}
+        for each in ("Test", "Staging", "Production"):
+            self.new_environment(name, each)
         return self._new((*place, "pipelines_config", "variables"))
 
     def new_environment(self, repository: str, name: str) -> tuple[str, ...]:
-        place, found = ("repositories", *repository.split("/")), _uuid()
+        place, found = ("repositories", *repository.lower().split("/")), _uuid()
+        self.environments[place].pop(name, None)
         self.environments[place][name] = found
         return self._new((*place, "deployments_config", "environments", found, "variables"))
 
     def new_workspace(self, name: str) -> tuple[str, ...]:
-        return self._new(("workspaces", name, "pipelines-config", "variables"))
+        return self._new(("workspaces", name.lower(), "pipelines-config", "variables"))
 
     def _new(self, place: tuple[str, ...]) -> tuple[str, ...]:
         self.variables[place] = {}
@@ -68,7 +75,7 @@ class Bitbucket(VendorServer):
         return Reply(reply.status, reply.document, headers=told)
 
     def _answer(self, call: Call) -> Reply:
-        place = call.path
+        place = _lower(call.path)
         if len(place) == 3 and place[0] == "repositories":
             known = place in self.environments
             return Reply(200, {"type": "repository", "uuid": _uuid()}) if known else Reply(404, _error("not found"))
@@ -79,20 +86,20 @@ class Bitbucket(VendorServer):
             listed = [{"type": "deployment_environment", "name": name, "uuid": found} for name, found in items]
             return self._page(call, listed, linked=True)
         if place[-1] == "variables":
-            return self._all(call) if place in self.variables else Reply(404, _error("not found"))
-        return self._one(call)
+            return self._all(call, place) if place in self.variables else Reply(404, _error("not found"))
+        return self._one(call, place)
 
-    def _all(self, call: Call) -> Reply:
-        known = self.variables[call.path]
+    def _all(self, call: Call, place: tuple[str, ...]) -> Reply:
+        known = self.variables[place]
         if call.method == "GET":
             return self._page(call, [_shown(item) for item in known.values()])
         key = call.body["key"]
         if key in known:
             return Reply(409, _error(f"A variable with the key provided already exists: {key}"))
-        return Reply(201, _shown(self.put(call.path, key, call.body["value"], call.body.get("secured", False))))
+        return Reply(201, _shown(self.put(place, key, call.body["value"], call.body.get("secured", False))))
 
-    def _one(self, call: Call) -> Reply:
-        *place, wanted = call.path
+    def _one(self, call: Call, path: tuple[str, ...]) -> Reply:
+        *place, wanted = path
         known = self.variables.get(tuple(place), {})
         found = [key for key, item in known.items() if item["uuid"] == wanted]
         if not found:
@@ -110,6 +117,12 @@ class Bitbucket(VendorServer):
             # Another host, as a proxy in between would see it: nobody may follow it there.
             document["next"] = f"https://api.example.com/elsewhere?page={number + 1}&pagelen={size}"
         return Reply(200, document)
+
+
+def _lower(path: tuple[str, ...]) -> tuple[str, ...]:
+    """Return a path with its slugs in lower case: Bitbucket takes Shop/App for shop/app."""
+    slugs = 3 if path[0] == "repositories" else 2
+    return (*(part.lower() for part in path[:slugs]), *path[slugs:])
 
 
 def _error(message: str) -> dict[str, Any]:
@@ -174,7 +187,7 @@ class RepositoryPlace(_BitbucketPlace):
         return self.server.new_repository(self.document["repository"])
 
     def odd(self) -> dict[str, Any]:
-        name = f"{_uuid()}/{_uuid()}"
+        name = f"A_b-1/_x..y_.{uuid.uuid4().hex[:8]}"
         self.server.new_repository(name)
         return {"repository": name}
 
@@ -186,11 +199,11 @@ class DeploymentPlace(_BitbucketPlace):
     """A deployment environment of a repository that has many."""
 
     def _made(self) -> tuple[str, ...]:
-        self.document |= {"repository": f"shop/app-{self.unique}", "deployment": "production"}
+        self.document |= {"repository": f"shop/app-{self.unique}", "deployment": "Production"}
         self.server.new_repository(self.document["repository"])
         for number in range(_MOST):
             self.server.new_environment(self.document["repository"], f"another {number}")
-        return self.server.new_environment(self.document["repository"], "production")
+        return self.server.new_environment(self.document["repository"], "Production")
 
     def odd(self) -> dict[str, Any]:
         name = "größe / 100 % #1 ?"
@@ -211,7 +224,7 @@ class WorkspacePlace(_BitbucketPlace):
         return self.server.new_workspace(self.document["workspace"])
 
     def odd(self) -> dict[str, Any]:
-        name = _uuid()
+        name = f"A_b-{uuid.uuid4().hex[:8]}"
         self.server.new_workspace(name)
         return {"workspace": name}
 

@@ -44,7 +44,18 @@ def test_what_is_no_place_is_refused_with_what_is_expected() -> None:
     assert "either repository or workspace" in refusal()
     assert "either repository or workspace" in refusal(repository="shop/app", workspace="shop")
     assert "belong to a repository" in refusal(workspace="shop", deployment="production")
-    for wrong in ("app", "shop/", "shop/..", "./app", "shop/a/b", "shop/a b", "shop/größe", "{shop}/app"):
+    # The API takes uuids too; a place that is written so one day would be emptied as another one.
+    for wrong in (
+        "app",
+        "shop/",
+        "shop/..",
+        "./app",
+        "shop/a/b",
+        "shop/a b",
+        "shop/größe",
+        "{shop}/app",
+        "{0d1e2f3a-4b5c-4d6e-8f70-8192a3b4c5d6}/app",
+    ):
         assert "WORKSPACE/REPOSITORY" in refusal(repository=wrong)
     assert "a workspace's ID" in refusal(workspace="shop/app")
     assert "a deployment environment's name" in refusal(repository="shop/app", deployment="a\nb")
@@ -56,8 +67,8 @@ def test_what_is_no_place_is_refused_with_what_is_expected() -> None:
         ({"repository": "shop/app"}, "bitbucket:api.bitbucket.org/repository/shop/app"),
         ({"workspace": "shop"}, "bitbucket:api.bitbucket.org/workspace/shop"),
         (
-            {"repository": f"{UUID}/app", "deployment": "eu / 1"},
-            f"bitbucket:api.bitbucket.org/deployment/%7B{UUID[1:-1]}%7D/app/eu %2F 1",
+            {"repository": "a.b_c/app", "deployment": "EU / 1"},
+            "bitbucket:api.bitbucket.org/deployment/a.b_c/app/EU %2F 1",
         ),
     ],
 )
@@ -66,6 +77,16 @@ def test_a_place_is_one_line_and_back(place: dict[str, str], line: str) -> None:
     assert settings.target(Names()) == line
     assert settings_of(line, Names()) == settings
     assert settings_of(f"{line}/more/and/more", Names()) is None
+
+
+def test_slugs_in_other_letters_are_the_same_place(server: Bitbucket, place: RepositoryPlace, tmp_path: Path) -> None:
+    key = new_key()
+    place.deliver(key)
+    other = place.open(repository=place.document["repository"].title())
+    assert other.target == place.open().target
+    assert other.held() == Held(key.id, None)
+    workspace = WorkspacePlace(tmp_path, server)
+    assert workspace.open(workspace=workspace.document["workspace"].upper()).target == workspace.open().target
 
 
 def test_importing_it_imports_no_http() -> None:
@@ -174,6 +195,33 @@ def test_a_deployment_environment_on_a_later_page_is_found_where_the_token_is_fo
     place = DeploymentPlace(tmp_path, server)
     assert "exists" in " ".join(place.open().preflight())
     assert {call.asked("page") for call in server.calls if call.path[-1] == "environments"} == {"", "2"}
+
+
+def test_a_deployment_environment_is_written_as_bitbucket_lists_it(server: Bitbucket, tmp_path: Path) -> None:
+    place = DeploymentPlace(tmp_path, server)
+    for wrong, told in (("production", "as Production"), ("live", "but Test, Staging, another 0")):
+        for refused in (place.open(deployment=wrong).preflight, place.open(deployment=wrong).remove):
+            with pytest.raises(BackendError, match=told):
+                refused()
+    assert server.changing == []
+
+
+@pytest.mark.parametrize("sized", [True, False])
+def test_a_list_without_pages_has_an_end(server: Bitbucket, tmp_path: Path, sized: bool) -> None:
+    place = DeploymentPlace(tmp_path, server)
+
+    def whole(call: Call) -> Reply | None:
+        if call.path[-1] != "environments":
+            return None
+        found = server.environments[call.path[:-1]].items()
+        values = [{"type": "deployment_environment", "name": name, "uuid": uuid} for name, uuid in found]
+        return Reply(200, {"values": values, **({"size": len(values)} if sized else {})})
+
+    server.before = whole
+    assert "exists" in " ".join(place.open().preflight())
+    with pytest.raises(BackendError, match="is listed"):
+        place.open(deployment="nowhere").preflight()
+    assert len(server.calls) < 10
 
 
 def test_the_end_of_a_list_is_known_with_and_without_a_link() -> None:
