@@ -95,11 +95,12 @@ class Settings(HostedSettings):
         ),
     ] = Field(description="The organisation; the collection of a server of your own.")
     # https://learn.microsoft.com/en-us/azure/devops/organizations/settings/naming-restrictions#project-names
+    # The API takes a project's id too. It is refused: a place with two lines would be emptied as the one that left the file.
     project: Annotated[
         str,
         matching(
-            r"(?![_.])[^\x00-\x1f\x7f/:\\~&%;@'\"?<>|#$*}{,+=\[\]]{1,64}(?<!\.)",
-            "a project's name or id: at most 64 characters, none of / : \\ ~ & % ; @ ' \" ? < > | # $ * } { , + = [ ],"
+            r"(?![_.]|[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\Z)[^\x00-\x1f\x7f/:\\~&%;@'\"?<>|#$*}{,+=\[\]]{1,64}(?<!\.)",
+            "a project's name and not its id: at most 64 characters, none of / : \\ ~ & % ; @ ' \" ? < > | # $ * } { , + = [ ],"
             " no _ at the start and no . at either end",
         ),
     ] = Field(description="The project.")
@@ -114,8 +115,8 @@ class Settings(HostedSettings):
         return self
 
     def parts(self) -> tuple[str, ...]:
-        """Return organisation, project and group."""
-        return (self.organization, self.project, self.group)
+        """Return organisation and project in lower case, since Azure DevOps takes Shop/Web for shop/web, and the group."""
+        return (self.organization.lower(), self.project.lower(), self.group)
 
     @classmethod
     def of_parts(cls, parts: Sequence[str]) -> dict[str, Any] | None:
@@ -172,7 +173,7 @@ class AzureDevOpsBackend(DeliverOnly):
                 check=context.check,
                 pause=context.pause,
             )
-            self._opened = Groups(client, *settings.parts())
+            self._opened = Groups(client, settings.organization, settings.project, settings.group)
         return self._opened
 
     def preflight(self) -> tuple[str, ...]:

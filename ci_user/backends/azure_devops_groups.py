@@ -6,7 +6,6 @@ https://learn.microsoft.com/en-us/rest/api/azure/devops/distributedtask/variable
 from __future__ import annotations
 
 import base64
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -92,7 +91,7 @@ class Groups:
     Args:
         client: Logged in to Azure DevOps.
         organization: The organisation.
-        project: The project's name or id.
+        project: The project's name.
         name: The group's name.
     """
 
@@ -101,6 +100,7 @@ class Groups:
         self._organization = organization
         self._project = project
         self._name = name
+        self._alike = ""
         self._path = (organization, project, "_apis", "distributedtask", "variablegroups")
 
     def login(self) -> str:
@@ -144,7 +144,8 @@ class Groups:
         doing = f"reading {remote.what}"
         number = self._number("none")
         if number is None:
-            raise remote.refused(doing, 404, "no variable group of this name is listed")
+            alike = f", but {plain(self._alike, 256)}" if self._alike else ""
+            raise remote.refused(doing, 404, f"no variable group of this name is listed{alike}")
         document = self._client.call("GET", (*self._path, str(number)), doing, query=_VERSION).document
         if document is None:
             raise remote.refused(doing, 404, "it is not there any more")
@@ -168,14 +169,13 @@ class Groups:
             variables: All its variables; the value of one may be a ``Secret``, and is None for a secret that stays.
         """
         read = group.document
-        known = {"id" if re.fullmatch(r"[0-9a-fA-F-]{36}", self._project) else "name": self._project}
         body = {
             "name": read["name"],
             "type": read["type"],
             "description": read.get("description"),
             # At least one is required; a group that is shared with other projects has more, and they stay.
             "variableGroupProjectReferences": read.get("variableGroupProjectReferences")
-            or [{"name": self._name, "projectReference": known}],
+            or [{"name": self._name, "projectReference": {"name": self._project}}],
             "variables": variables,
         }
         if read.get("providerData") is not None:
@@ -194,8 +194,12 @@ class Groups:
             if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
                 raise self._client.remote.not_understood(doing)
             for item in found:
-                if item.get("name") == self._name and isinstance(item.get("id"), int):
+                name = item.get("name")
+                if name == self._name and isinstance(item.get("id"), int):
                     return int(item["id"])
+                # Another spelling would be another place in the journal.
+                if isinstance(name, str) and name.lower() == self._name.lower():
+                    self._alike = name
         return None
 
 

@@ -25,7 +25,7 @@ _OTHER = {"id": "d6245f20-2af8-44f4-9451-8107cb2767db", "displayName": "Norman P
 
 
 class AzureDevOps(VendorServer):
-    """Groups by number; ``projects`` are by organisation and name."""
+    """Groups by number; ``projects`` are by organisation and name, in lower case: Azure DevOps takes Web for web."""
 
     vendor: ClassVar[str] = "azure-devops"
 
@@ -38,11 +38,11 @@ class AzureDevOps(VendorServer):
         self._ticks = itertools.count(1)
 
     def new_project(self, organization: str, name: str) -> None:
-        self.projects[organization, name] = str(uuid.uuid4())
+        self.projects[organization.lower(), name.lower()] = str(uuid.uuid4())
 
     def new_group(self, organization: str, project: str, name: str, *, kind: str = "Vsts") -> int:
         number = next(self._numbers)
-        here = {"id": self.projects[organization, project], "name": project}
+        here = {"id": self.projects[organization.lower(), project.lower()], "name": project}
         self.groups[number] = {
             "id": number,
             "name": name,
@@ -74,7 +74,7 @@ class AzureDevOps(VendorServer):
             return Reply(200, {"authenticatedUser": {"id": _ME["id"], "providerDisplayName": _ME["displayName"]}})
         if call.method == "PUT":
             return self._put(int(call.path[-1]), call.body)
-        project = self.projects.get((organization, call.path[1]))
+        project = self.projects.get((organization.lower(), call.path[1].lower()))
         if project is None:
             return Reply(404, {"message": f"TF200016: The following project does not exist: {call.path[1]}."})
         if call.path[-1] == "variablegroups":
@@ -109,12 +109,20 @@ class AzureDevOps(VendorServer):
             )
         if not body["variables"] or len({name.lower() for name in body["variables"]}) < len(body["variables"]):
             return Reply(400, {"message": "Value cannot be null. Parameter name: variables"})
+        # https://github.com/microsoft/azure-devops-node-api/issues/424
+        if not all(reference.get("name") and reference.get("projectReference") for reference in _references(body)):
+            return Reply(400, {"message": "Project information name is not valid for variable group."})
         before = {name.lower(): variable for name, variable in group["variables"].items()}
         variables = {}
         for name, sent in body["variables"].items():
             kept = before.get(name.lower(), {})
             keeps = sent.get("isSecret") and sent.get("value") is None and kept.get("isSecret")
             variables[name] = {**sent, "value": kept["value"]} if keeps else dict(sent)
+        for reference in _references(body):
+            project = reference["projectReference"]
+            project.setdefault(
+                "id", next((at for (_, name), at in self.projects.items() if name == project["name"].lower()), "")
+            )
         group |= {name: copy.deepcopy(value) for name, value in body.items()} | {"variables": variables}
         self._touch(number, _ME)
         return Reply(200, _shown(group))
@@ -125,6 +133,10 @@ class AzureDevOps(VendorServer):
 
 def _at(tick: int) -> str:
     return (_START + timedelta(milliseconds=1500 * tick)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _references(body: dict[str, Any]) -> list[dict[str, Any]]:
+    return body["variableGroupProjectReferences"] or [{}]
 
 
 def _is_in(group: dict[str, Any], project: str) -> bool:

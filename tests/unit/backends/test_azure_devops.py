@@ -41,7 +41,7 @@ def validated(**changes: Any) -> Any:
 def test_what_is_no_place_is_refused_with_what_is_expected() -> None:
     wrong = {
         "organization": ["", "-shop", "shop/web", "größe"],
-        "project": ["", "_web", ".web", "web.", "a/b", "a%b", "x" * 65, ".."],
+        "project": ["", "_web", ".web", "web.", "a/b", "a%b", "x" * 65, "..", "0d1e2f3a-4b5c-4d6e-8f70-8192a3b4c5d6"],
         "group": ["", "a\nb"],
     }
     for setting, values in wrong.items():
@@ -62,6 +62,17 @@ def test_a_place_is_one_line_and_back() -> None:
     assert line == "azure-devops:dev.azure.com/shop/gr%C3%B6%C3%9Fe %281%29/a%2Fb %231#X_ID"
     assert settings_of(line, Names()) == settings
     assert settings_of("azure-devops:dev.azure.com/shop/web", Names()) is None
+
+
+def test_a_project_in_other_letters_is_the_same_place_and_a_group_is_not(place: GroupPlace) -> None:
+    key = new_key()
+    place.deliver(key)
+    other = place.open(organization="Shop", project=place.project.upper())
+    assert other.target == place.open().target
+    assert other.held() == Held(key.id, None)
+    for refused in (place.open(group="AWS-Production").held, place.open(group="AWS-Production").remove):
+        with pytest.raises(BackendError, match="of this name is listed, but aws-production"):
+            refused()
 
 
 def test_importing_it_imports_no_http() -> None:
