@@ -13,6 +13,7 @@ from ci_user.backends.key_names import Names
 from ci_user.backends.protocol import BackendSettings, EnvironmentNames
 from ci_user.backends.tokens import Token, TokenNeed, TokenSource, find
 from ci_user.environment_fields import RepositoryPath, Url, inside, is_loopback
+from ci_user.errors import BackendError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -107,8 +108,26 @@ class HostedSettings(BackendSettings):
         return Remote(self.vendor, self.target(environment), token.source, self.scopes, self.what())
 
     def trusted(self, root: Path) -> Path | None:
-        """Return the file of certificates to trust."""
-        return None if self.ca_file is None else inside(root, self.ca_file)
+        """Return the file of certificates to trust.
+
+        Raises:
+            BackendError: It is not there, or leads out of the repository by now.
+        """
+        if self.ca_file is None:
+            return None
+        try:
+            file = inside(root, self.ca_file)
+            with file.open("rb"):
+                return file
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            raise BackendError(
+                f"the certificates in {self.ca_file} cannot be read ({reason})",
+                where=f"{self.backend} at {self.url}",
+                expected="a file of certificates (PEM) below the repository's root",
+                do="put it there, or correct `ca_file` in the environment file",
+                runbook="backend",
+            ) from None
 
 
 def _address(url: str) -> str:

@@ -8,7 +8,7 @@ Backends with a maintained client library give it ``session``; the others use ``
 - repeats what is safe to repeat: GET, HEAD, PUT and DELETE after a lost connection, 429, 500, 502, 503 and 504; any other
   method only after 429, which says that nothing was done (https://www.rfc-editor.org/rfc/rfc6585#section-4); it waits as
   ``Retry-After`` asks (https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3), up to a minute;
-- reads at most 8 MiB of an answer.
+- reads at most 8 MiB of an answer, and for two minutes at most, however slowly it trickles in.
 """
 
 from __future__ import annotations
@@ -41,7 +41,10 @@ CONNECT_SECONDS: Final = 5.0
 READ_SECONDS: Final = 30.0
 LONGEST_WAIT: Final = 60.0
 """Seconds; a server that asks for more is not waited for."""
+_WHOLE_SECONDS: Final = 120.0
+"""For one answer from its request to its end: ``READ_SECONDS`` is for each part of it, and a server can send many."""
 _ATTEMPTS: Final = 4
+_PART_BYTES: Final = 64 * 1024
 _MOST_BYTES: Final = 8 * 1024 * 1024
 _MOST_PAGES: Final = 1000
 _REPEATABLE: Final = frozenset({"GET", "HEAD", "PUT", "DELETE"})
@@ -126,7 +129,13 @@ def _adapter(origin: Origin, check: Check | None, pause: Callable[[float], None]
     """Return the adapter; its class is made here, because importing requests takes a tenth of a second."""
     from requests.adapters import HTTPAdapter
     from requests.exceptions import ConnectionError as LostError
-    from requests.exceptions import ContentDecodingError, RequestException, Timeout
+    from requests.exceptions import ContentDecodingError, RequestException, SSLError, Timeout
+
+    class TooLongError(RequestException):
+        """An answer of more than 8 MiB."""
+
+    class TooSlowError(RequestException):
+        """An answer that did not end in time. It is not asked for again: a server that trickles does so each time."""
 
     class GuardedAdapter(HTTPAdapter):
         """Sends one session's requests; see this file's first lines."""
@@ -146,6 +155,7 @@ def _adapter(origin: Origin, check: Check | None, pause: Callable[[float], None]
                 if check is not None:
                     check(request)
                 last = attempt == _ATTEMPTS
+                until = time.monotonic() + _WHOLE_SECONDS
                 try:
                     answer = super().send(
                         request,
@@ -155,12 +165,17 @@ def _adapter(origin: Origin, check: Check | None, pause: Callable[[float], None]
                         cert=cert,
                         proxies=proxies,
                     )
-                    _read(answer)
+                    _read(answer, until)
                 except (LostError, Timeout, ContentDecodingError):
                     if last or request.method not in _REPEATABLE:
                         raise
                     pause(_backoff(attempt))
                     continue
+                except RequestException:
+                    raise
+                except OSError:
+                    # What requests says of certificates that are not there is none of its own errors.
+                    raise SSLError("there are no certificates to verify with") from None
                 if 300 <= answer.status_code < 400 and answer.status_code != 304:
                     raise RedirectError
                 wait = _wait(answer.status_code, answer.headers, str(request.method), attempt)
@@ -169,16 +184,31 @@ def _adapter(origin: Origin, check: Check | None, pause: Callable[[float], None]
                 pause(wait)
             raise AssertionError("the last attempt returns or raises")
 
-    def _read(answer: requests.Response) -> None:
+    def _read(answer: requests.Response, until: float) -> None:
+        # Without read1, which urllib3 1 does not have, a part is whole before the clock is looked at.
+        read: Callable[..., bytes] = getattr(answer.raw, "read1", answer.raw.read)
+        parts: list[bytes] = []
+        length = 0
+        refusal: RequestException | None = TooLongError()
         try:
-            body = answer.raw.read(_MOST_BYTES + 1, decode_content=True)
+            while length <= _MOST_BYTES:
+                part = read(_PART_BYTES, decode_content=True)
+                if not part:
+                    refusal = None
+                    break
+                if time.monotonic() > until:
+                    refusal = TooSlowError()
+                    break
+                parts.append(part)
+                length += len(part)
         except Exception as error:  # urllib3 has many kinds; all mean that the answer did not arrive
             raise LostError("the answer broke off") from error
         finally:
-            answer.raw.release_conn()
-        if len(body) > _MOST_BYTES:
-            raise RequestException("an answer of more than 8 MiB")
-        answer._content = body
+            # What is left of an answer must not be taken for the next one.
+            (answer.raw.close if refusal else answer.raw.release_conn)()
+        if refusal:
+            raise refusal
+        answer._content = b"".join(parts)
 
     return GuardedAdapter(max_retries=0)
 
@@ -205,7 +235,7 @@ def retry_after(text: str | None) -> float | None:
         return float(text)
     try:
         return max(parsedate_to_datetime(text).timestamp() - time.time(), 0.0)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 

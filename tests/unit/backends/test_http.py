@@ -29,7 +29,10 @@ Answer = tuple[int, dict[str, str], bytes]
 
 @dataclass
 class World:
-    """A server whose answers are given one after the other; the last one stays."""
+    """A server whose answers are given one after the other; the last one stays.
+
+    The status 0 is a lost connection, -1 a byte each millisecond.
+    """
 
     url: str
     answers: list[Answer] = field(default_factory=lambda: [(200, {}, b"{}")])
@@ -68,12 +71,31 @@ def running(tls: ssl.SSLContext | None = None) -> Iterator[World]:
                 self.close_connection = True
                 self.connection.shutdown(2)
                 return
-            self.send_response_only(status)
+            self.send_response_only(max(status, 200))
             for name, value in headers.items():
                 self.send_header(name, value)
+            if "Transfer-Encoding" in headers:
+                self.end_headers()
+                for start in range(0, len(content), 50_000):
+                    part = content[start : start + 50_000]
+                    self.wfile.write(b"%x\r\n%s\r\n" % (len(part), part))
+                self.wfile.write(b"0\r\n\r\n")
+                return
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
+            if status == -1:
+                self._trickle(content)
+                return
             self.wfile.write(content)
+
+        def _trickle(self, content: bytes) -> None:
+            # Byte by byte until the client has enough of it.
+            try:
+                for at in range(len(content)):
+                    self.wfile.write(content[at : at + 1])
+                    threading.Event().wait(0.001)
+            except OSError:
+                self.close_connection = True
 
         do_GET = do_PUT = do_POST = do_DELETE = do_PATCH = _serve  # noqa: N815
 
@@ -186,6 +208,8 @@ def test_retry_after_is_seconds_or_a_date_and_is_capped(world: World) -> None:
     assert later is not None
     assert 25 < later <= 30
     assert retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0
+    for impossible in ("Mon, 01 Jan 99999999999999999999 00:00:00 GMT", f"Mon, 01 Jan 2026 00:00:00 +{'9' * 20}"):
+        assert retry_after(impossible) is None
     world.answers[:] = [(429, {"Retry-After": "61"}, b""), (200, {}, b"{}")]
     with pytest.raises(BackendError, match="429"):
         world.client().call("GET", ("x",), "trying")
@@ -221,6 +245,39 @@ def test_an_answer_without_an_end_is_cut_off(world: World, monkeypatch: pytest.M
     world.answers[:] = [(200, {}, b'"' + b"x" * 99 + b'"')]
     with pytest.raises(BackendError, match="reading: no answer"):
         world.client().call("GET", ("x",), "reading")
+
+
+def test_an_answer_that_trickles_in_is_given_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A part each millisecond never runs into the timeout for one part.
+    monkeypatch.setattr(http, "_WHOLE_SECONDS", 0.05)
+    world.answers[:] = [(-1, {}, b" " * 100_000)]
+    client = world.client()
+    with pytest.raises(NoAnswerError, match="TooSlowError"):
+        client.call("GET", ("x",), "reading")
+    assert len(world.seen) == 1
+    world.answers[:] = [(200, {}, b"{}")]
+    assert client.call("GET", ("x",), "reading").document == {}
+
+
+def test_what_was_cut_off_is_not_taken_for_the_next_answer(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "_MOST_BYTES", 10)
+    client = world.client()
+    world.answers[:] = [(200, {}, b"x" * 300_000), (200, {}, b'{"a": 1}')]
+    with pytest.raises(NoAnswerError, match="TooLongError"):
+        client.call("PUT", ("x",), "writing")
+    assert client.call("GET", ("x",), "reading").document == {"a": 1}
+    assert len(world.seen) == 2
+
+
+@pytest.mark.parametrize("encoding", ["chunked", "gzip"])
+def test_an_answer_in_chunks_or_compressed_is_read_whole(world: World, encoding: str) -> None:
+    import gzip
+
+    text = json.dumps({"a": "x" * 200_000}).encode()
+    content = gzip.compress(text) if encoding == "gzip" else text
+    header = {"Content-Encoding": "gzip"} if encoding == "gzip" else {"Transfer-Encoding": "chunked"}
+    world.answers[:] = [(200, header, content)]
+    assert world.client().call("GET", ("x",), "reading").document == json.loads(text)
 
 
 def test_a_list_without_an_end_is_given_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -331,6 +388,13 @@ def test_tls_is_verified_and_a_ca_of_ones_own_can_be_named(tmp_path: Path) -> No
         assert "ca_file" in str(caught.value.do)
         assert world.seen == []
         assert world.client(ca_file=ca_file).call("GET", ("x",), "reading").status == 200
+
+
+def test_certificates_that_are_not_there_are_told(tmp_path: Path) -> None:
+    with running(certificate(tmp_path)[0]) as other, pytest.raises(NoAnswerError, match="SSLError") as caught:
+        other.client(ca_file=tmp_path / "gone.pem").call("GET", ("x",), "reading")
+    assert "ca_file" in str(caught.value.do)
+    assert str(tmp_path) not in str(caught.value)
 
 
 def test_importing_it_imports_no_client() -> None:
