@@ -5,8 +5,10 @@ https://docs.github.com/rest/actions/secrets and https://docs.github.com/rest/ac
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from ci_user.backends.github import app_in
@@ -24,6 +26,12 @@ if TYPE_CHECKING:
 
 LARGEST: Final = 48 * 1024
 """Bytes of a secret (https://docs.github.com/actions/reference/security/secrets)."""
+_SETTLE_SECONDS: Final = (1.0, 2.0, 4.0)
+"""Waits for a list to show what was written: it may come from a copy that lags behind.
+
+https://github.com/integrations/terraform-provider-github/issues/810: a second after a write the time of change was the old one.
+"""
+_CLOCKS_DIFFER: Final = timedelta(seconds=5)
 
 
 class Secrets:
@@ -51,6 +59,8 @@ class Secrets:
         )
         self._at = settings.scope()
         self._note = note_name(settings.names)
+        self._pause = context.pause
+        self._written: dict[str, datetime] = {}
         self._key: tuple[str, str] | None = None
         self._ids: list[int] | None = None
 
@@ -63,14 +73,16 @@ class Secrets:
         return (*found, f"{self._settings.what()} has a public key to seal with, and its variables can be read")
 
     def look(self) -> Look:
-        """Return the secrets with the times of their last change, and the note."""
-        doing = "listing the secrets"
-        stamps: dict[str, str] = {}
-        for item in self._api.listed((*self._at, "secrets"), doing, "secrets"):
-            name, changed = item.get("name"), item.get("updated_at")
-            if not isinstance(name, str) or not isinstance(changed, str):
-                raise self._api.remote.not_understood(doing)
-            stamps[name] = changed
+        """Return the secrets with the times of their last change, and the note.
+
+        A time from before the write would be taken for another's change later on.
+        """
+        for wait in (*_SETTLE_SECONDS, None):
+            stamps = self._stamps()
+            if wait is None or not self._behind(stamps):
+                break
+            self._pause(wait)
+        self._written.clear()
         doing = f"reading the variable {self._note}"
         answer = self._call("GET", ("variables", self._note), doing, expecting=(404,))
         if answer.status == 404:
@@ -80,6 +92,24 @@ class Secrets:
             raise self._api.remote.not_understood(doing)
         # A variable of this name that is no note is somebody's all the same.
         return Look(stamps, Note.parse(value) or Note("", None, {}))
+
+    def _stamps(self) -> dict[str, str]:
+        doing = "listing the secrets"
+        stamps: dict[str, str] = {}
+        for item in self._api.listed((*self._at, "secrets"), doing, "secrets"):
+            name, changed = item.get("name"), item.get("updated_at")
+            if not isinstance(name, str) or not isinstance(changed, str):
+                raise self._api.remote.not_understood(doing)
+            stamps[name] = changed
+        return stamps
+
+    def _behind(self, stamps: Mapping[str, str]) -> bool:
+        """Tell whether a list is older than what was written last."""
+        for name, written in self._written.items():
+            changed = _time(stamps.get(name, ""), datetime.fromisoformat)
+            if name not in stamps or (changed is not None and changed + _CLOCKS_DIFFER < written):
+                return True
+        return False
 
     def write(self, name: str, value: Secret, *, exists: bool) -> None:
         """Make or replace one secret, in one request."""
@@ -95,7 +125,10 @@ class Secrets:
         if box is None:
             raise self._api.remote.not_understood("reading the public key")
         body = {"encrypted_value": box, "key_id": key_id, **self._shared()}
-        self._call("PUT", ("secrets", name), f"writing the secret {name}", body=body, secret=True)
+        answer = self._call("PUT", ("secrets", name), f"writing the secret {name}", body=body, secret=True)
+        written = _time(str(answer.headers.get("date", "")), parsedate_to_datetime)
+        if written is not None:
+            self._written[name] = written
 
     def write_note(self, note: Note, *, before: Note | None) -> None:
         """Make or replace the variable that is the note."""
@@ -108,6 +141,7 @@ class Secrets:
 
     def delete(self, name: str) -> None:
         """Delete one secret."""
+        self._written.pop(name, None)
         self._call("DELETE", ("secrets", name), f"deleting the secret {name}", expecting=(404,))
 
     def delete_note(self, note: Note) -> None:
@@ -150,3 +184,12 @@ class Secrets:
         if not isinstance(found, int):
             raise remote.not_understood(doing)
         return found
+
+
+def _time(text: str, read: Callable[[str], datetime]) -> datetime | None:
+    """Return a time in UTC; None for what is none."""
+    try:
+        found = read(text)
+    except (ValueError, TypeError):
+        return None
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)

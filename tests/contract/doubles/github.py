@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -64,6 +65,7 @@ class GitHub(VendorServer):
         self.permissions: dict[str, str] = {"metadata": "read", "secrets": "write", "actions_variables": "write"}
         self.suspended_at: str | None = None
         self._ticks = itertools.count(1)
+        self.days = 0
 
     def new_repository(self, owner: str, name: str) -> int:
         number = len(self.repositories) + 1
@@ -79,7 +81,7 @@ class GitHub(VendorServer):
 
     def now(self) -> str:
         """Return the time, which GitHub tells in whole seconds; one goes by with each write."""
-        return (_START + timedelta(seconds=next(self._ticks))).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return (_START + timedelta(days=self.days, seconds=next(self._ticks))).strftime("%Y-%m-%dT%H:%M:%SZ")
 
     @cached_property
     def private_key(self) -> rsa.RSAPrivateKey:
@@ -177,8 +179,10 @@ class GitHub(VendorServer):
             value = None
         if value is None:
             return Reply(422, {"message": "Bad request - value is improperly encrypted", "status": "422"})
-        done = Reply(204) if name in scope.secrets else Reply(201, {})
-        scope.secrets[name] = (value, self.now())
+        at = self.now()
+        headers = (("Date", format_datetime(datetime.fromisoformat(at), usegmt=True)),)
+        done = Reply(204, headers=headers) if name in scope.secrets else Reply(201, {}, headers=headers)
+        scope.secrets[name] = (value, at)
         scope.shared[name] = _shared(body)
         return done
 
@@ -186,6 +190,10 @@ class GitHub(VendorServer):
         scope.variables[name] = (body["value"], self.now())
         scope.shared[name] = _shared(body)
         return done
+
+    def listed(self, scope: Scope) -> dict[str, Any]:
+        """Return the list of a scope's secrets, as it is now."""
+        return {"total_count": len(scope.secrets), "secrets": [self._item(scope, "secrets", n) for n in scope.secrets]}
 
     def _item(self, scope: Scope, kind: str, name: str) -> dict[str, Any]:
         value, at = (scope.secrets if kind == "secrets" else scope.variables)[name]

@@ -131,6 +131,47 @@ def test_a_value_above_48_kb_is_refused_before_it_is_sent(place: RepositoryPlace
     assert not [call for call in place.server.calls if call.method == "PUT"]
 
 
+# Lists that lag behind
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_list_that_lags_behind_is_asked_again_and_nothing_is_written_twice(
+    server: GitHub, place: RepositoryPlace, first: bool
+) -> None:
+    if not first:
+        place.deliver(new_key())
+        server.days += 1
+    stale, late = Reply(200, server.listed(place.scope)), iter(range(2))
+    server.calls.clear()
+
+    def lag(call: Call) -> Reply | None:
+        put = any(done.method == "PUT" for done in server.calls)
+        return (
+            stale
+            if put and call.method == "GET" and call.path[-1] == "secrets" and next(late, None) is not None
+            else None
+        )
+
+    server.before = lag
+    key = new_key()
+    place.deliver(key)
+    assert place.pauses.seconds == [1.0, 2.0]
+    assert [call.path[-1] for call in server.calls if call.method == "PUT"] == [SECRET_NAME, ID]
+    assert place.open().held() == Held(key.id, None)
+
+
+def test_a_list_that_never_shows_what_was_written_delivers_nothing(server: GitHub, place: RepositoryPlace) -> None:
+    place.deliver(new_key())
+    server.days += 1
+    stale = Reply(200, server.listed(place.scope))
+    server.before = lambda call: stale if call.method == "GET" and call.path[-1] == "secrets" else None
+    with pytest.raises(BackendError, match="same time of change"):
+        place.deliver(new_key())
+    assert sum(place.pauses.seconds) < 20
+    server.before = lambda _: None
+    assert place.open().held() == Held(None, None, torn=True)
+
+
 # The entry of the environment file
 
 
