@@ -8,7 +8,8 @@ variables' names, joined by two underscores.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import Field, model_validator
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 NAME: Final = "circleci"
 _WRITING: Final = "WRITING"
 _SETTLED: Final = "settled"
-"""Stands for the stamp of a variable that is no younger than the note."""
+"""Stands for the stamp that a variable had when the note was written, where that is not known."""
+_LISTING: Final = "listing the variables"
 
 ABOUT: Final = About(
     title="CircleCI",
@@ -187,10 +189,11 @@ class _Variables:
     def _put(self, name: str, value: Secret | str) -> None:
         raise NotImplementedError
 
-    def _all(self, path: Sequence[str]) -> Iterator[dict[str, Any]]:
+    def _all(
+        self, path: Sequence[str], doing: str = _LISTING, query: Mapping[str, str | int] | None = None
+    ) -> Iterator[dict[str, Any]]:
         """Yield the items of every page."""
-        doing = "listing the variables"
-        for answer in self._client.pages(path, doing, after=_next_page):
+        for answer in self._client.pages(path, doing, after=_next_page, query=query):
             items = answer.document.get("items") if isinstance(answer.document, dict) else None
             if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
                 raise self._client.remote.not_understood(doing)
@@ -224,26 +227,36 @@ class _Context(_Variables):
         if self._id is None:
             doing = f"looking for {self._settings.what()}"
             query = {"owner-slug": str(self._settings.organization)}
-            for answer in self._client.pages(("context",), doing, after=_next_page, query=query):
-                items = answer.document.get("items", []) if isinstance(answer.document, dict) else []
-                match = [str(item["id"]) for item in items if item.get("name") == self._settings.context]
-                if match:
-                    self._id = match[0]
+            for item in self._all(("context",), doing, query):
+                if item.get("name") == self._settings.context:
+                    self._id = str(item.get("id") or "")
                     break
             else:
                 raise self._client.remote.refused(doing, 404, "no context of this name is listed")
+            if not self._id:
+                raise self._client.remote.not_understood(doing)
         return ("context", self._id, "environment-variable")
 
     def look(self) -> Look:
         """Return the variables with the times of their last change, and the note."""
-        changed = {str(item.get("variable")): str(item.get("updated_at")) for item in self._all(self._place())}
+        changed = {str(item.get("variable")): self._time(item.get("updated_at")) for item in self._all(self._place())}
         note = self._note(tuple(changed))
-        stamps = {name: at for name, at in changed.items() if not name.startswith(RESERVED)}
+        stamps = {name: at.isoformat() for name, at in changed.items() if not name.startswith(RESERVED)}
         if note is not None and note.key_id is not None:
+            # The note has no room for times: what is not younger than it is as it was written.
             written = changed[self._note_name(note)]
-            stamps |= {name: _SETTLED for name in note.stamps if name in stamps and stamps[name] <= written}
-            note = Note(note.owner, note.key_id, dict.fromkeys(note.stamps, _SETTLED))
+            settled = {name: stamps[name] for name in note.stamps if name in stamps and changed[name] <= written}
+            note = Note(note.owner, note.key_id, {name: settled.get(name, _SETTLED) for name in note.stamps})
         return Look(stamps, note)
+
+    def _time(self, text: object) -> datetime:
+        try:
+            found = datetime.fromisoformat(text) if isinstance(text, str) else None
+        except ValueError:
+            found = None
+        if found is None or found.tzinfo is None:
+            raise self._client.remote.not_understood(_LISTING)
+        return found
 
     def delete(self, name: str) -> None:
         """Delete one variable."""
