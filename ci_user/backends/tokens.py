@@ -15,15 +15,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Final, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from ci_user.backends.http import Origin
-from ci_user.environment_fields import Model, RepositoryPath, expected, inside, matching
+from ci_user.environment_fields import Model, RepositoryPath, expected, inside, matching, refusal
 from ci_user.errors import BackendError
 from ci_user.secret import Secret
 from ci_user.text import plain
@@ -33,7 +34,17 @@ if TYPE_CHECKING:
 
 _MOST_BYTES: Final = 64 * 1024
 
-VariableName = Annotated[str, matching(r"[A-Z_][A-Z0-9_]{0,99}", "the name of an environment variable: A-Z, 0-9 and _")]
+_UNSEEN: Final = "(not shown)"
+"""Stands for the value in a message: whoever writes the token itself into the file must not find it in a log too."""
+
+
+def _variable(value: str) -> str:
+    if re.fullmatch(r"[A-Z_][A-Z0-9_]{0,99}", value) is None:
+        raise refusal([((), "the name of an environment variable: A-Z, 0-9 and _", _UNSEEN)])
+    return value
+
+
+VariableName = Annotated[str, AfterValidator(_variable)]
 
 
 class TokenSource(Model):
@@ -52,6 +63,13 @@ class TokenSource(Model):
         default=None,
         description='A secret of Secrets Manager in the environment\'s account, {"host": ..., "token": ...}.',
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_token(cls, value: object) -> object:
+        if isinstance(value, str):
+            raise refusal([((), "variable, file, keyring or secret: a token itself never stands in the file", _UNSEEN)])
+        return value
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -88,13 +106,22 @@ class Token:
             ) from None
         if address.lower() != self.host.lower():
             raise BackendError(
-                f"the token in {self.source} is for {plain(self.host)}, and is not sent to {plain(address)}",
+                f"the token in {self.source} is for {_shown(self.host)}, and is not sent to {plain(address)}",
                 where=target,
                 expected="a token that names the host in the environment file",
                 do="whoever keeps the token changes its host (docs/backends.md, Tokens); if nobody meant to"
                 " deliver there, correct the environment file",
                 runbook="backend",
             )
+
+
+def _shown(host: str) -> str:
+    """Return a host as a message may have it: who mixes up host and token must not find the token in a log."""
+    name = host.rpartition(":")[0] if re.search(r":[0-9]{1,5}\Z", host) else host
+    address = re.fullmatch(r"localhost|[0-9]{1,3}(\.[0-9]{1,3}){3}|\[[0-9A-Fa-f:]{2,39}\]", name) is not None
+    # No token is made of short labels in lower case with a word of letters last, however many dots are in it.
+    domain = len(name) <= 253 and re.fullmatch(r"([a-z0-9-]{1,30}\.)+[a-z]{2,18}", name) is not None
+    return plain(host) if address or domain else "another host (not shown: it does not look like one)"
 
 
 @dataclass(frozen=True)
@@ -200,11 +227,9 @@ def _from_keyring(user: str, need: TokenNeed) -> Token:
     host = Origin.of(need.url).address
     service = f"ci-user:{host}"
     words = f"{user} of {service} in the system keyring"
-    from keyring.errors import KeyringError
-
     try:
         found = keyring(service, user)
-    except KeyringError as error:
+    except Exception as error:  # noqa: BLE001 - the system's keyrings raise errors of their own besides keyring's
         raise need.missing(words, f"cannot be read ({type(error).__name__})") from None
     if not found:
         raise need.missing(words)
@@ -214,8 +239,12 @@ def _from_keyring(user: str, need: TokenNeed) -> Token:
 def _keyring(need: TokenNeed) -> Callable[[str, str], str | None]:
     try:
         import keyring
-    except ModuleNotFoundError:
-        raise need.missing("the system keyring", "needs the package keyring: pip install 'ci-user[keyring]'") from None
+    except Exception as error:  # noqa: BLE001 - it loads what its configuration names
+        if isinstance(error, ModuleNotFoundError) and error.name == "keyring":
+            why = "needs the package keyring: pip install 'ci-user[keyring]'"
+        else:
+            why = f"cannot be used ({type(error).__name__})"
+        raise need.missing("the system keyring", why) from None
     return keyring.get_password
 
 

@@ -128,6 +128,8 @@ def test_the_keyring_is_asked_for_the_host_that_it_will_be_sent_to(
             asked.append((service, username))
             if username == "locked":
                 raise KeyringLocked("no")
+            if username == "broken":
+                raise ConnectionError("no bus")
             return SECRET if service == "ci-user:gitlab.com" else None
 
         def set_password(self, service: str, username: str, password: str) -> None:
@@ -139,6 +141,7 @@ def test_the_keyring_is_asked_for_the_host_that_it_will_be_sent_to(
         assert find(TokenSource(keyring="ops"), NEED, context(tmp_path)).secret.reveal() == SECRET
         assert "is not set" in refused(TokenSource(keyring="ops"), OWN, context(tmp_path)).what
         assert "KeyringLocked" in refused(TokenSource(keyring="locked"), NEED, context(tmp_path)).what
+        assert "ConnectionError" in refused(TokenSource(keyring="broken"), NEED, context(tmp_path)).what
     finally:
         keyring.set_keyring(before)
     assert asked[:2] == [("ci-user:gitlab.com", "ops"), ("ci-user:git.example.com:8443", "ops")]
@@ -186,3 +189,44 @@ def test_a_token_goes_over_tls_or_to_loopback_only() -> None:
     with pytest.raises(BackendError, match="plain http:// to another machine"):
         Token(Secret(SECRET), "gitlab.com", "X").refuse_other_host("http://gitlab.com", "x")
     Token(Secret(SECRET), "127.0.0.1:99", "X").refuse_other_host("http://127.0.0.1:99/x", "x")
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        SECRET,
+        "glpat-Ab3.01.170xyz9ab",
+        "hvs.CAESIJabcdefghijklmnop",
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.SflKxwRJSMeKKF2QT4",
+        "ghp_abcdefghijklmnopqrstuvwxyz0123456789",
+        "s.abcdefghijklmnopqrstuvwxyz",
+        "mjk2a7x3qwlq6q5gdx4ezvlw2s4vxhbnwz5nd5jqxyzabcdefgha",
+        "0123456789abcdef0123456789abcdef01234567:8443",
+        "ann@example.com:ATATT3xFfGF0abc",
+    ],
+)
+def test_a_token_in_the_place_of_its_host_is_not_shown(tmp_path: Path, token: str) -> None:
+    (tmp_path / "token").write_text(f"{token} gitlab.com\n")
+    (tmp_path / "token").chmod(0o600)
+    for source, environ in (
+        (TokenSource(file="token"), {}),
+        (TokenSource(variable="X"), {"X": "gitlab.com", "X_HOST": token}),
+    ):
+        error = refused(source, NEED, context(tmp_path, environ))
+        assert token.partition(":")[0] not in str(error)
+        assert "not shown" in error.what
+
+
+@pytest.mark.parametrize("host", ["git.example.com", "git.example.com:8443", "localhost:80", "127.0.0.1:9", "[::1]:80"])
+def test_another_host_is_named(tmp_path: Path, host: str) -> None:
+    error = refused(None, NEED, context(tmp_path, {"GITLAB_TOKEN": SECRET, "GITLAB_TOKEN_HOST": host}))
+    assert f"is for {host}, and" in error.what
+
+
+@pytest.mark.parametrize("given", [SECRET, {"variable": SECRET}])
+def test_a_token_that_stands_in_the_file_is_not_shown_again(given: Any) -> None:
+    with pytest.raises(ValidationError) as caught:
+        TokenSource.model_validate(given)
+    details = caught.value.errors(include_url=False)
+    assert SECRET not in str(details)
+    assert SECRET not in str(caught.value)
