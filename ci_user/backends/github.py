@@ -48,14 +48,17 @@ secrets:
 ```
 
 For an organisation: `organization: shop` and `visibility: all`, `private` or `selected`; with the last one name the repositories,
-`repositories: [app, web]`.
+`repositories: [app, web]`. Select no other on GitHub's page, but here: there it changes the secret, and the tool refuses that as
+somebody else's until you delete it.
+
 For a server of your own: `url: https://github.example.com`.
 
 The least rights of a [fine-grained token](https://docs.github.com/authentication/keeping-your-account-and-data-secure/\
 managing-your-personal-access-tokens), for this one repository: *Secrets* and *Variables* write; for an environment *Environments*
-write instead; for an organisation its *Secrets* and *Variables* write. A classic token needs `repo`, for an organisation
-`admin:org`. Put it into `GITHUB_TOKEN`. The token that Actions gives each job cannot write secrets. For a server of your own,
-name its host in `GITHUB_TOKEN_HOST`; on github.com the token is for `api.github.com`.
+write instead; for an organisation its *Secrets* and *Variables* write, with the named repositories among those that it may see. A
+classic token needs `repo`, for an organisation `admin:org` (and `repo` for private repositories that are named). Put it into
+`GITHUB_TOKEN`. The token that Actions gives each job cannot write secrets. For a server of your own, name its host in
+`GITHUB_TOKEN_HOST`; on github.com the token is for `api.github.com`.
 
 A GitHub App with the same rights is better, since nobody's leaving breaks it: `app: {id: 12345, installation: 67890}`, and its
 private key (PEM) in `GITHUB_TOKEN`. With `GITHUB_TOKEN_APP=12345/67890` beside it, places that left the file are emptied
@@ -110,7 +113,8 @@ class Settings(HostedSettings):
     variable: ClassVar[str] = "GITHUB_TOKEN"
     scopes: ClassVar[str] = (
         "write on Secrets and Variables of the repository (of an environment: on Environments; of an organisation: on its own"
-        " Secrets and Variables); a classic token: repo (of an organisation: admin:org)"
+        " Secrets and Variables); a classic token: repo (of an organisation: admin:org, and repo where private repositories are"
+        " named)"
     )
 
     backend: Literal["github"] = Field(description="Which backend this is.")

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 LARGEST: Final = 48 * 1024
 """Bytes of a secret (https://docs.github.com/actions/reference/security/secrets)."""
+MOST_SECRETS: Final = {"orgs": 1000, "repos": 100, "environments": 100}
+"""https://docs.github.com/actions/reference/security/secrets#limits-for-secrets"""
+MOST_VARIABLES: Final = {"orgs": 1000, "repos": 500, "environments": 100}
+"""https://docs.github.com/actions/reference/workflows-and-actions/variables#limits-for-configuration-variables"""
 _SETTLE_SECONDS: Final = (1.0, 2.0, 4.0)
 """Waits for a list to show what was written: it may come from a copy that lags behind.
 
@@ -69,8 +73,33 @@ class Secrets:
         found = Preflight(self._api, self._settings, self._app, self._kind).sentences()
         self._public_key()
         self._shared()
-        self._call("GET", ("variables",), "looking for the variables", query={"per_page": 1})
+        self._see_room()
         return (*found, f"{self._settings.what()} has a public key to seal with, and its variables can be read")
+
+    def _see_room(self) -> None:
+        """See that the secrets and the note fit in: a delivery that ends half-way would be no whole key."""
+        kind = self._at[0] if self._settings.environment is None else "environments"
+        stamps = self._stamps()
+        new = sum(name not in stamps for name in self._settings.names.all)
+        self._refuse_full("secrets", len(stamps), new, MOST_SECRETS[kind])
+        doing = "looking for the variables"
+        found = self._call("GET", ("variables",), doing, query={"per_page": 1}).document
+        there = found.get("total_count") if isinstance(found, dict) else None
+        if not isinstance(there, int):
+            raise self._api.remote.not_understood(doing)
+        if there >= MOST_VARIABLES[kind]:
+            known = self._call("GET", ("variables", self._note), f"reading the variable {self._note}", expecting=(404,))
+            self._refuse_full("variables", there, int(known.status == 404), MOST_VARIABLES[kind])
+
+    def _refuse_full(self, what: str, there: int, new: int, most: int) -> None:
+        if new and there + new > most:
+            raise BackendError(
+                f"{self._settings.what()} has {there} {what}, and {new} more would be needed",
+                where=self._api.remote.target,
+                expected=f"at most {most} {what}, which is GitHub's limit",
+                do=f"delete {what} there that nobody needs, or name another place in the environment file",
+                runbook="backend",
+            )
 
     def look(self) -> Look:
         """Return the secrets with the times of their last change, and the note.

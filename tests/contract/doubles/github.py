@@ -157,7 +157,7 @@ class GitHub(VendorServer):
                 names = scope.secrets if kind == "secrets" else scope.variables
                 return Reply(200, self._item(scope, kind, name.upper())) if name.upper() in names else _NOT_FOUND
             case "PUT", ["secrets", name]:
-                return self._put(scope, name.upper(), call.body)
+                return self._put(scope, name.upper(), call.body, 1000 if key[0] == "orgs" else 100)
             case "POST", ["variables"]:
                 name = call.body["name"].upper()
                 if name in scope.variables:
@@ -170,7 +170,7 @@ class GitHub(VendorServer):
                 return Reply(204) if names.pop(name.upper(), None) else _NOT_FOUND
         return _NOT_FOUND
 
-    def _put(self, scope: Scope, name: str, body: Mapping[str, Any]) -> Reply:
+    def _put(self, scope: Scope, name: str, body: Mapping[str, Any], most: int) -> Reply:
         if name.startswith("GITHUB_") or name[0].isdigit():
             return Reply(422, {"message": "Secret names must not start with GITHUB_", "status": "422"})
         try:
@@ -179,6 +179,8 @@ class GitHub(VendorServer):
             value = None
         if value is None:
             return Reply(422, {"message": "Bad request - value is improperly encrypted", "status": "422"})
+        if name not in scope.secrets and len(scope.secrets) >= most:
+            return Reply(422, {"message": "You have reached the limit of secrets", "status": "422"})
         at = self.now()
         headers = (("Date", format_datetime(datetime.fromisoformat(at), usegmt=True)),)
         done = Reply(204, headers=headers) if name in scope.secrets else Reply(201, {}, headers=headers)
@@ -286,7 +288,8 @@ class RepositoryPlace(Place):
         return {"repository": "shop/nowhere"}
 
     def crowd(self) -> None:
-        for number in range(250):
+        # A repository and an environment take 100 secrets, an organisation 1000.
+        for number in range(250 if self.key[0] == "orgs" else 98):
             self.write_foreign(f"A_{number}")
 
 

@@ -319,6 +319,23 @@ def test_an_environment_that_does_not_exist_is_told_without_asking_for_more_righ
     assert not [call for call in server.calls if call.path[-2:-1] == ("environments",)]
 
 
+def test_a_place_without_room_for_key_or_note_is_refused_before_a_key_is_made(
+    place: RepositoryPlace, organization: OrganizationPlace
+) -> None:
+    for number in range(99):
+        place.write_foreign(f"A_{number}")
+        organization.write_foreign(f"A_{number}")
+    assert f"the repository shop/{place.name} has 99 secrets, and 2 more would be needed" in refused(place)
+    assert "at most 100 secrets" in refused(place)
+    assert "do not exist yet" in told(organization)
+    del place.scope.secrets["A_0"]
+    place.scope.variables |= {f"A_{number}": ("x", "2026-11-01T00:00:00Z") for number in range(500)}
+    assert "has 500 variables, and 1 more would be needed" in refused(place)
+    del place.scope.variables["A_0"]
+    place.deliver(new_key())
+    assert "are this environment's" in told(place)
+
+
 # A GitHub App
 
 
