@@ -38,7 +38,8 @@ LOGGERS: Final = tuple(
     )
     for name in (package, *(f"{package}.{module}" for module in modules.split()))
 )
-"""Every logger of the SDK and of what it sends with, and those of vendors' libraries that print bodies; a test compares it with the installed packages."""
+"""Every logger of the SDK and of what it sends with, and those of vendors' libraries that print bodies;
+a test compares it with the installed packages."""
 
 _HIDDEN: Final = "(hidden)"
 
