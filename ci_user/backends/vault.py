@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ci_user.backends.tokens import TokenNeed
 
 NAME: Final = "vault"
+_NAMESPACE: Final = r"(?!\.)[A-Za-z0-9_.-]{1,100}(/(?!\.)[A-Za-z0-9_.-]{1,100}){0,9}"
 _MOST_NAMES: Final = 400
 """Characters; a value of the custom metadata has room for 512, with the key id and the version."""
 
@@ -109,7 +110,8 @@ class Settings(HostedSettings):
 
     backend: Literal["vault"] = Field(description="Which backend this is.")
     url: Url = Field(description="The server's address, such as https://vault.example.com:8200.")
-    namespace: Annotated[str, matching(r"[\w.-]{1,100}(/[\w.-]{1,100}){0,9}", "a namespace")] | None = Field(
+    # A header carries it: https://developer.hashicorp.com/vault/docs/enterprise/namespaces
+    namespace: Annotated[str, matching(_NAMESPACE, "a namespace: parts of A-Z, a-z, 0-9, _, . and -")] | None = Field(
         default=None, description="The namespace, where the server has some."
     )
     mount: Path = Field(default="secret", description="Where the KV version 2 engine is mounted.")

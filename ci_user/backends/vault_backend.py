@@ -16,7 +16,7 @@ https://developer.hashicorp.com/vault/api-docs/secret/kv/kv-v2#create-update-sec
 from __future__ import annotations
 
 import re
-import threading
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -32,6 +32,7 @@ from ci_user.backends.refusals import (
     not_ours,
     not_supported,
 )
+from ci_user.backends.slots import alone
 from ci_user.backends.vault_client import WAITS
 from ci_user.backends.vault_kv import Entry, Kv
 from ci_user.backends.vault_rights import rights_in_order, token_in_order
@@ -47,8 +48,6 @@ _KEY: Final = "ci-user:key"
 _BEFORE: Final = "ci-user:key-before"
 _AFTER: Final = "ci-user:after"
 _OURS: Final = frozenset({OWNER_TAG, _KEY, _BEFORE, _AFTER})
-_WRITING = threading.Lock()
-"""Two threads that promote the same key would each take the other's write for a stranger's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +148,7 @@ class VaultBackend:
     def stage(self, key: AccessKey) -> None:
         """Write the key to ``PATH.pending``."""
         check_key_id(key.id)
-        with _WRITING:
+        with alone(self.target):
             main, pending = self._checked()
             if self._is_current(main, key.id):
                 return
@@ -169,22 +168,24 @@ class VaultBackend:
 
     def promote(self, key_id: str) -> None:
         """Write the pending key to the path, destroy the versions before it, and delete the pending copy."""
-        with _WRITING:
+        with alone(self.target):
             main, pending = self._checked()
             staged = pending.whole if pending and pending.whole and pending.whole.key_id == key_id else None
             if main is None or not self._is_current(main, key_id):
                 if pending is None or staged is None:
                     raise not_held(self.target, key_id)
                 version = main.entry.version if main else 0
-                if pending.entry.custom.get(_AFTER) != str(version):
+                # A path that is gone holds nothing of others that could be lost.
+                if version and pending.entry.custom.get(_AFTER) != str(version) and not self._has(main, key_id):
                     raise self._changed(self._main)
                 key = self._read(self._pending, staged)
                 if key is None:
                     raise not_held(self.target, key_id)
                 self._put(self._main, key, main, {})
             elif staged is not None and main.whole is not None:
-                # Interrupted: before the copy goes, the key itself is looked at. Raises when it is not there.
-                self._read(self._main, main.whole)
+                # Interrupted: before the copy goes, the key itself is looked at. Metadata can name what was never written.
+                if self._read(self._main, main.whole) is None:
+                    raise self._changed(self._main)
                 version = main.entry.version - 1
             else:
                 return
@@ -194,7 +195,7 @@ class VaultBackend:
 
     def discard_staged(self, key_id: str) -> None:
         """Delete ``PATH.pending`` if it holds this key."""
-        with _WRITING:
+        with alone(self.target):
             pending = self._look(self._pending)
             if pending is not None and pending.whole is not None and pending.whole.key_id == key_id:
                 self._kv.delete(self._pending)
@@ -206,7 +207,7 @@ class VaultBackend:
 
     def remove(self) -> bool:
         """Delete both paths where they are ours, with all versions; there is no way back."""
-        with _WRITING:
+        with alone(self.target):
             found = {path: copy for path in (self._pending, self._main) if (copy := self._look(path)) and copy.ours}
             for path, copy in found.items():
                 if copy.changed:
@@ -218,6 +219,10 @@ class VaultBackend:
     @property
     def _names(self) -> tuple[str, ...]:
         return self._settings.names.all
+
+    def _has(self, main: _Copy | None, key_id: str) -> bool:
+        """Return whether the path holds the key, under whatever names: a promotion was interrupted, then the names changed."""
+        return main is not None and main.whole is not None and main.whole.key_id == key_id
 
     def _is_current(self, main: _Copy | None, key_id: str) -> bool:
         record = main.whole if main else None
@@ -244,7 +249,8 @@ class VaultBackend:
         return found[self._main], found[self._pending]
 
     def _changed(self, path: str) -> BackendError:
-        command = f"vault kv metadata delete -mount={self._settings.mount} {path}"
+        # For a person to paste: what is in an environment file must not become a command of its own.
+        command = shlex.join(["vault", "kv", "metadata", "delete", f"-mount={self._settings.mount}", path])
         return changed_by_others(
             self.target, f"the path {path}", f"if nobody needs what is there: {command}; then run it again"
         )

@@ -9,6 +9,8 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,11 +34,12 @@ _NO_JSON: Final = object()
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer: its status, one member of its document, and the server's words in an error."""
+    """An answer: its status, one member of its document, the server's words in an error, and its clock."""
 
     status: int
     member: dict[str, Any] = field(repr=False)
     errors: str = field(default="", repr=False)
+    at: datetime | None = None
 
 
 class VaultClient:
@@ -123,10 +126,13 @@ class VaultClient:
         errors = "" if secret else self._words(document)
         if not answer.ok and status not in expecting:
             return self.remote.refused(doing, status, errors)
+        if not answer.ok and not isinstance(document, dict):
+            # A proxy's page that says 404 does not say that nothing is there.
+            return self.remote.not_understood(doing)
         found = document.get(member) if isinstance(document, dict) else None
         if answer.ok and not isinstance(found, dict) and (member or document is _NO_JSON):
             return self.remote.not_understood(doing)
-        return Answer(status, found if isinstance(found, dict) else {}, errors)
+        return Answer(status, found if isinstance(found, dict) else {}, errors, _time(answer.headers.get("Date", "")))
 
     def _words(self, document: object) -> str:
         """Return the server's words in an error, unless they hold a token."""
@@ -216,10 +222,17 @@ class VaultClient:
         return answer
 
 
+def _time(text: str) -> datetime | None:
+    try:
+        return parsedate_to_datetime(text).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
 def _json(content: bytes) -> Any:
     if not content:
         return None
     try:
         return json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return _NO_JSON

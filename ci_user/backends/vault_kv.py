@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -108,7 +108,7 @@ class Kv:
             if found.errors:  # "no handler for route": there is no such mount
                 raise self._remote.refused(doing, 404, found.errors)
             return None
-        entry = _entry(found.member)
+        entry = _entry(found.member, found.at or datetime.now(UTC))
         if entry is None:
             raise self._remote.not_understood(doing)
         return entry
@@ -187,8 +187,13 @@ class Kv:
         )
 
 
-def _entry(found: Mapping[str, Any]) -> Entry | None:
-    """Return the entry that the metadata stand for; None when they are of another shape than the documented one."""
+def _entry(found: Mapping[str, Any], now: datetime) -> Entry | None:
+    """Return the entry that the metadata stand for; None when they are of another shape than the documented one.
+
+    Args:
+        found: The metadata.
+        now: The server's time, in whole seconds: by a clock that is slow a deleted version would still be there.
+    """
     version, versions, custom = found.get("current_version"), found.get("versions"), found.get("custom_metadata") or {}
     if not isinstance(version, int) or not isinstance(versions, dict) or not isinstance(custom, dict):
         return None
@@ -197,7 +202,7 @@ def _entry(found: Mapping[str, Any]) -> Entry | None:
     current = versions.get(str(version), {})
     expires = str(current.get("deletion_time") or "")
     try:
-        deleted = bool(expires) and datetime.fromisoformat(expires) <= datetime.now(UTC)
+        deleted = bool(expires) and datetime.fromisoformat(expires) <= now + timedelta(seconds=1)
     except (ValueError, TypeError):
         return None
     return Entry(

@@ -7,7 +7,11 @@ import json
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +85,8 @@ def test_settings_that_do_not_fit_together_are_refused() -> None:
     long = {"key_id": "A" * 100, "secret": "B" * 100, "region": "C" * 100, "prefix": "P" * 40}
     assert "at most 400 characters together" in refusal(names=long)
     assert "https://" in refusal(url="http://vault.example.com")
-    assert "a namespace" in refusal(namespace="team/")
+    for namespace in ("team/", "..", "team/../other", "größe"):
+        assert "a namespace" in refusal(namespace=namespace)
     assert "a role id" in refusal(approle={"role_id": "a b"})
 
 
@@ -307,6 +312,20 @@ def test_a_version_that_vault_is_going_to_delete_is_told(place: VaultPlace) -> N
     assert "2999-01-01" in place.open().preflight()[-1]
 
 
+def dated(date: str) -> Callable[[Call, Reply], Reply]:
+    return lambda _, reply: replace(reply, headers=(("Date", date),))
+
+
+def test_a_deleted_version_is_no_key_although_this_machines_clock_is_slow(place: VaultPlace) -> None:
+    place.deliver(new_key())
+    deleted = datetime.now(UTC) + timedelta(minutes=1)
+    place.secret.versions[1].deleted = deleted.isoformat()
+    for seconds, held in ((-2, True), (0, False), (60, False)):
+        date = format_datetime(deleted + timedelta(seconds=seconds), usegmt=True)
+        place.server.after = dated(date)
+        assert (place.open().held().current is not None) is held
+
+
 # Writes whose outcome is not known
 
 
@@ -382,6 +401,64 @@ def test_a_pending_copy_stays_while_the_path_holds_something_else_under_its_name
     assert place.open().read_staged(key.id) == key
 
 
+def crash_after(place: VaultPlace, operation: str, act: Callable[[], object]) -> None:
+    """Let a run die just after a request of this kind."""
+
+    def crash(_: object) -> None:
+        if place.server.calls and place.server.calls[-1].operation == operation:
+            raise LeaseLostError("crash")
+
+    place.server.calls.clear()
+    place.check = crash
+    with pytest.raises(LeaseLostError):
+        act()
+    place.check = None
+
+
+def test_a_pending_copy_stays_while_the_path_holds_no_key_at_all_under_its_name(place: VaultPlace) -> None:
+    old, key = new_key(), new_key()
+    place.deliver(old)
+    place.open().stage(key)
+    crash_after(place, "POST /v1/{mount}/metadata/{path}", lambda: place.open().promote(key.id))
+    place.server.put(place.key, {"replicas": 3})
+    with pytest.raises(BackendError, match="changed by somebody else"):
+        place.open().promote(key.id)
+    assert place.open().read_staged(key.id) == key
+
+
+def test_a_pending_copy_is_promoted_once_what_others_wrote_is_deleted_as_advised(place: VaultPlace) -> None:
+    old, key = new_key(), new_key()
+    place.deliver(old)
+    place.open().stage(key)
+    place.write_foreign()
+    with pytest.raises(BackendError, match="changed by somebody else") as caught:
+        place.open().promote(key.id)
+    assert f"vault kv metadata delete -mount=secret {place.key[2]};" in str(caught.value.do)
+    del place.server.secrets[place.key]
+    place.open().promote(key.id)
+    assert place.open().held() == Held(key.id, None)
+    assert place.consumed()[0] == key.id
+
+
+def test_an_advised_command_is_one_command_whatever_the_path_is_called(place: VaultPlace) -> None:
+    path = f"{place.folder}/x; touch y $(id)"
+    place.deliver(new_key(), place.open(path=path))
+    place.server.put((*place.key[:2], path), {"AWS_SECRET_ACCESS_KEY": "foreign"})
+    with pytest.raises(BackendError) as caught:
+        place.open(path=path).remove()
+    assert f"-mount=secret '{path}'" in str(caught.value.do)
+
+
+def test_names_that_change_while_a_promotion_is_interrupted_stop_nothing(place: VaultPlace) -> None:
+    key, names = new_key(), {"prefix": "PROD_"}
+    place.open().stage(key)
+    crash_after(place, WRITE, lambda: place.open().promote(key.id))
+    assert place.open().held() == Held(key.id, key.id)
+    place.open(names=names).promote(key.id)
+    assert place.open(names=names).held() == Held(key.id, None)
+    assert place.consumed(("PROD_AWS_ACCESS_KEY_ID", "AWS_ACCESS_KEY_ID")) == (key.id, None)
+
+
 def test_a_crash_before_each_request_loses_no_key_and_a_repetition_finishes(place: VaultPlace) -> None:
     old = new_key()
     place.deliver(old)
@@ -415,6 +492,40 @@ def test_a_crash_before_each_request_loses_no_key_and_a_repetition_finishes(plac
 
 
 # Nodes
+
+
+def test_a_page_of_something_in_between_does_not_say_that_nothing_is_there(place: VaultPlace) -> None:
+    key = new_key()
+    place.deliver(key)
+    pages = iter([page for page in (b"default backend - 404", b"", b"[]", b"[" * 100_000) for _ in range(3)])
+    place.server.before = lambda _: Reply(404, body=next(pages))
+    for _ in range(4):
+        for refused in (place.open().held, place.open().remove, lambda: place.open().read_staged(key.id)):
+            with pytest.raises(BackendError, match="not what Vault documents"):
+                refused()
+
+
+def test_one_place_does_not_wait_for_another(place: VaultPlace, tmp_path: Path) -> None:
+    slow, other = VaultPlace(tmp_path, place.server), new_key()
+    reached, delivered = threading.Event(), threading.Event()
+
+    def before(call: Call) -> None:
+        if slow.folder in call.parameters.get("path", "") and not reached.is_set():
+            reached.set()
+            delivered.wait(20)
+
+    place.server.before = before
+    thread = threading.Thread(target=slow.open().stage, args=(new_key(),))
+    thread.start()
+    assert reached.wait(20)
+    done = threading.Thread(target=place.open().stage, args=(other,))
+    done.start()
+    done.join(10)
+    free = not done.is_alive()
+    delivered.set()
+    thread.join(20)
+    done.join(20)
+    assert free
 
 
 @pytest.mark.parametrize("status", [307, 473, 472])
