@@ -47,9 +47,11 @@ class Plugin:
         Raises:
             BackendError: It cannot be imported, or lacks what a backend's module has.
         """
+        from ci_user.backends.protocol import BackendSettings
+
         try:
             module = self.entry.load()
-        except Exception as error:  # noqa: BLE001 - another package's code may raise anything
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - another package's code may raise anything
             raise BackendError(
                 f"the backend {self.name} of {self.pin} cannot be imported: {type(error).__name__}",
                 do=f"repair or uninstall {self.distribution}",
@@ -59,6 +61,12 @@ class Plugin:
             raise BackendError(
                 f"the backend {self.name} of {self.pin} has no {', '.join(missing)}",
                 expected="a module with Settings, open_with and ABOUT (docs/backends.md, Backends of your own)",
+                do=f"repair or uninstall {self.distribution}",
+            )
+        if not (isinstance(module.Settings, type) and issubclass(module.Settings, BackendSettings)):
+            raise BackendError(
+                f"the Settings of the backend {self.name} of {self.pin} are no BackendSettings",
+                expected="a class that is derived from ci_user.backends.BackendSettings",
                 do=f"repair or uninstall {self.distribution}",
             )
         return module
@@ -86,7 +94,7 @@ def installed(taken: Collection[str]) -> Installed:
     found: dict[str, list[Plugin]] = {}
     for entry in importlib.metadata.entry_points(group=GROUP):
         dist = entry.dist
-        plugin = Plugin(entry.name, _normal(dist.name) if dist else "", dist.version if dist else "", entry)
+        plugin = Plugin(entry.name, *_whose(dist), entry)
         found.setdefault(entry.name, []).append(plugin)
     plugins, refused = {}, {}
     for name, offered in sorted(found.items()):
@@ -95,6 +103,8 @@ def installed(taken: Collection[str]) -> Installed:
             refused[name] = f"{pins} offers a backend by the name of a built-in one, which it cannot take"
         elif len(offered) > 1:
             refused[name] = f"more than one package offers it: {pins}"
+        elif not (offered[0].distribution and offered[0].version):
+            refused[name] = "the package that offers it does not tell its name and version, so that nothing can pin it"
         elif re.fullmatch(r"[a-z][a-z0-9-]{0,40}", name) is None:
             refused[name] = f"{pins} offers a name that is not lower case letters, digits and hyphens"
         else:
@@ -102,5 +112,8 @@ def installed(taken: Collection[str]) -> Installed:
     return Installed(plugins, refused)
 
 
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
+def _whose(dist: importlib.metadata.Distribution | None) -> tuple[str, str]:
+    """Return name and version; empty where what is left of a package does not tell them."""
+    meta: Any = (dist.metadata if dist else None) or {}
+    name, version = (str(meta[key]) if key in meta else "" for key in ("Name", "Version"))
+    return re.sub(r"[-_.]+", "-", name).lower(), version

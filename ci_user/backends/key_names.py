@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Final, Self
 
 from pydantic import Field, model_validator
@@ -18,6 +19,11 @@ _PART: Final = matching(
     r"[A-Za-z_][A-Za-z0-9_]{0,99}", "letters, digits and _, not a digit first, at most 100 characters"
 )
 _AFFIX: Final = matching(r"[A-Za-z0-9_]{0,50}", "letters, digits and _, at most 50 characters")
+
+
+def is_name(text: str) -> bool:
+    """Return whether a part can be called so, prefix and suffix included."""
+    return re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,199}", text) is not None and not text.upper().startswith(RESERVED)
 
 
 class Names(Model):

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ci_user.backends.deliver_only import DeliverOnly
-from ci_user.backends.key_names import RESERVED, Names
+from ci_user.backends.key_names import RESERVED, Names, is_name
 from ci_user.backends.protocol import Held, OpenContext
 from ci_user.backends.refusals import KEY_ID, changed_by_others, check_key_id, not_delivered, not_ours
 from ci_user.secret import Secret
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 _STAMP_SECONDS: Final = 1.1
 """Time stamps have whole seconds in most systems: a second write within one cannot be told from none."""
+_MOST_NAMES: Final = 20
+"""A note names three variables, and a few more while names change."""
 _LOCKS: Final[dict[str, threading.Lock]] = {}
 _LOCKS_LOCK: Final = threading.Lock()
 
@@ -71,6 +73,9 @@ class Note:
         if key_id is not None and (not isinstance(key_id, str) or re.fullmatch(KEY_ID, key_id) is None):
             return None
         if not all(isinstance(part, str) for item in stamps.items() for part in item):
+            return None
+        # What a note names is deleted on its word: nothing that the tool cannot have written, such as another note.
+        if len(stamps) > _MOST_NAMES or not all(map(is_name, stamps)):
             return None
         return cls(owner, key_id, stamps)
 

@@ -145,8 +145,24 @@ def test_a_name_that_no_file_could_use_is_refused(install: Install, name: str) -
     assert "lower case letters" in backends.plugins().refused[name]
 
 
+@pytest.mark.parametrize("metadata", ["", "Metadata-Version: 2.1\n", "Name: x\n", "Version: 1\n"])
+def test_a_package_that_cannot_be_pinned_is_refused_and_hides_no_other(install: Install, metadata: str) -> None:
+    install()
+    trace = install(name="broken", dist="Broken")
+    (trace.parent / "Broken-1.2.3.dist-info" / "METADATA").write_text(metadata)
+    found = backends.plugins()
+    assert "nothing can pin it" in found.refused["broken"]
+    assert list(found.plugins) == ["theirs"]
+
+
 @pytest.mark.parametrize(
-    ("code", "words"), [("raise SystemError('boom')", "SystemError"), ("x = 1", "has no Settings, open_with, ABOUT")]
+    ("code", "words"),
+    [
+        ("raise SystemError('boom')", "SystemError"),
+        ("raise SystemExit(0)", "SystemExit"),
+        ("x = 1", "has no Settings, open_with, ABOUT"),
+        ("Settings = open_with = ABOUT = dict", "are no BackendSettings"),
+    ],
 )
 def test_a_broken_plugin_is_told_without_its_traceback(install: Install, code: str, words: str) -> None:
     install(code=code)

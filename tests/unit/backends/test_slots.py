@@ -113,6 +113,20 @@ def test_a_variable_that_somebody_deleted_is_written_anew() -> None:
     assert backend(store).held() == Held(key.id, None)
 
 
+@given(
+    prefix=st.from_regex(r"[A-Za-z0-9_]{0,50}", fullmatch=True),
+    key_id=st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,99}", fullmatch=True),
+    suffix=st.from_regex(r"[A-Za-z0-9_]{0,50}", fullmatch=True),
+)
+def test_whatever_names_a_file_may_have_a_note_may_tell(prefix: str, key_id: str, suffix: str) -> None:
+    try:
+        names = Names(prefix=prefix, key_id=key_id, suffix=suffix)
+    except ValidationError:
+        return
+    note = Note("shop-testing", None, dict.fromkeys(names.all, ""))
+    assert Note.parse(note.text()) == note
+
+
 def test_two_sets_of_names_live_side_by_side_unless_they_share_one() -> None:
     store = Memory()
     store.variables["B_SECRET"] = ("foreign", "0")
@@ -122,10 +136,13 @@ def test_two_sets_of_names_live_side_by_side_unless_they_share_one() -> None:
 
 
 texts = st.text(max_size=20)
+variables = st.from_regex(r"[A-BD-Za-bd-z_][A-Za-z0-9_]{0,30}", fullmatch=True)
 
 
 @given(
-    owner=texts, key_id=st.none() | st.just("AKIAIOSFODNN7EXAMPLE"), stamps=st.dictionaries(texts, texts, max_size=4)
+    owner=texts,
+    key_id=st.none() | st.just("AKIAIOSFODNN7EXAMPLE"),
+    stamps=st.dictionaries(variables, texts, max_size=4),
 )
 def test_a_note_comes_back_as_it_was_written(owner: str, key_id: str | None, stamps: dict[str, str]) -> None:
     note = Note(owner, key_id, stamps)
@@ -146,6 +163,11 @@ def test_a_note_comes_back_as_it_was_written(owner: str, key_id: str | None, sta
         '{"environment": "a", "key": "not an id", "variables": {}}',
         '{"environment": "a", "key": null, "variables": {"a": 1}}',
         '{"environment": 1, "key": null, "variables": {}}',
+        '{"environment": "a", "key": null, "variables": {"CI_USER_PROD_AWS_ACCESS_KEY_ID": ""}}',
+        '{"environment": "a", "key": null, "variables": {"ci_user_x": ""}}',
+        '{"environment": "a", "key": null, "variables": {"../x": ""}}',
+        '{"environment": "a", "key": null, "variables": {"": ""}}',
+        json.dumps({"environment": "a", "key": None, "variables": {f"N{number}": "" for number in range(21)}}),
         "[" * 100000,
     ],
 )
