@@ -39,7 +39,7 @@ ABOUT: Final = About(
     consumers="secret variables of a variable group",
     tested="a double that checks each request against a description written from Microsoft's documentation; never live",
     atomic=True,
-    tells="a variable of the tool's own that is no secret, with the key id and the other variables' names",
+    tells="a variable of the tool's own that is no secret, with the key id, the other variables' names and the group's id",
     how_to="""\
 ```yaml
 secrets:
@@ -188,12 +188,14 @@ class AzureDevOpsBackend(DeliverOnly):
         )
 
     def held(self) -> Held:
-        """Return the key id in the note, if every variable that it names is there and a secret."""
+        """Return the key id in the note, if it was written for this group and every variable that it names is there, a secret."""
         group = self._groups.read()
         note = self._ours(group)
         if note is None or not note.stamps or self._changed(group, note):
             return Held(None, None)
         whole = note.key_id is not None and all(group.find(name) for name in note.stamps)
+        # A clone of another group has its note, and not its secrets.
+        whole = whole and set(note.stamps.values()) == {str(group.id)}
         if whole and set(note.stamps) == set(self._settings.names.all):
             return Held(note.key_id, None)
         return Held(None, None, torn=True)
@@ -209,7 +211,7 @@ class AzureDevOpsBackend(DeliverOnly):
             variables = group.without((*(before.stamps if before else ()), *names.all, self._note_name))
             for name, value in names.values(key, self._context.environment.region):
                 variables[name] = {"value": value, "isSecret": True}
-            note = Note(self._context.environment.prefix, key.id, dict.fromkeys(names.all, "")).text()
+            note = Note(self._context.environment.prefix, key.id, dict.fromkeys(names.all, str(group.id))).text()
             variables[self._note_name] = {"value": note, "isSecret": False}
             self._groups.write(group, variables)
             after = self._groups.read()

@@ -2,7 +2,7 @@
 
 https://developer.atlassian.com/cloud/bitbucket/rest/api-group-pipelines/
 A secured variable is never shown again and has no time of change: all that is told of it is its uuid, which stays when
-somebody edits it. So an edit is not seen; a variable that was deleted and made anew is.
+somebody edits it. So an edit is not seen; a variable that was deleted and made anew, or is not secured any more, is.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pydantic import Field, model_validator
 from ci_user.backends.hosted import HostedSettings
 from ci_user.backends.http import Answer, Client
 from ci_user.backends.protocol import About, BackendSettings, OpenContext
+from ci_user.backends.refusals import not_delivered
 from ci_user.backends.slots import Look, Note, SlotBackend, note_name
 from ci_user.environment_fields import Url, expected, matching
 from ci_user.errors import BackendError
@@ -72,7 +73,8 @@ pipelines:
             - aws sts get-caller-identity
 ```
 
-- Bitbucket tells nobody that a secured variable was edited. Only one that was deleted and made anew is noticed.
+- Bitbucket tells nobody that a secured variable was edited. Only one that was deleted and made anew, or is not secured any more,
+  is noticed.
 - The tool's note is one more variable, `CI_USER_AWS_ACCESS_KEY_ID`, in clear text; it holds no secret.
 - Who may push to the repository can print a secured variable in some disguise; a deployment environment can be
   limited to branches (Premium plan).
@@ -199,7 +201,7 @@ class _Variables:
             # A variable of the note's name that is no note is somebody else's, and so nobody's note.
             note = Note.parse(listed[own].get("value")) or Note("", None, {})
         told = note is None or note.key_id is not None
-        stamps = {name: uuid if told else "" for name, uuid in self._uuids.items() if name != own}
+        stamps = {name: _stamp(item) if told else "" for name, item in listed.items() if name != own}
         return Look(stamps, note)
 
     def write(self, name: str, value: Secret, *, exists: bool) -> None:
@@ -232,14 +234,16 @@ class _Variables:
         body = {"key": name, "value": value, "secured": secured}
         uuid = self._uuids.get(name)
         if uuid is not None:
-            self._client.call("PUT", (*self._place(), uuid), doing, body=body, secret=True)
-            return
-        # A 409 says that somebody made it since it was looked for: that is not overwritten.
-        made = self._client.call("POST", self._place(), doing, body=body, secret=True).document
-        if not isinstance(made, dict) or not isinstance(made.get("uuid"), str):
-            raise self._client.remote.not_understood(doing)
-        self._uuids[name] = made["uuid"]
-        self._made.add(name)
+            made = self._client.call("PUT", (*self._place(), uuid), doing, body=body, secret=True).document
+        else:
+            # A 409 says that somebody made it since it was looked for: that is not overwritten.
+            made = self._client.call("POST", self._place(), doing, body=body, secret=True).document
+            if not _has(made, "uuid"):
+                raise self._client.remote.not_understood(doing)
+            self._uuids[name] = made["uuid"]
+            self._made.add(name)
+        if secured and isinstance(made, dict) and made.get("secured") is False:
+            raise not_delivered(self._client.remote.target, name, "Bitbucket does not keep it secured")
 
     def _repository(self) -> tuple[str, ...]:
         return ("repositories", *str(self._settings.repository).split("/"))
@@ -337,6 +341,11 @@ def _next_page(document: Any, number: int, seen: int) -> Mapping[str, str | int]
         return dict(parse_qsl(urlsplit(link).query))
     size = document.get("size")
     return None if isinstance(size, int) and seen >= size else {"page": number + 1}
+
+
+def _stamp(item: Mapping[str, Any]) -> str:
+    """Return a variable's uuid, and that somebody has made it readable: they had to give it a value of their own for that."""
+    return f"{item['uuid']}, not secured" if item.get("secured") is False else str(item["uuid"])
 
 
 def _has(item: Any, *members: str) -> bool:

@@ -77,7 +77,8 @@ jobs:
 
 - Prefer an environment: its protection rules say which branches and people reach the key. A repository's secret is there for
   every workflow that somebody with write access adds.
-- The note is the variable `CI_USER_AWS_ACCESS_KEY_ID`, seen by the same workflows. It holds no secret.
+- The note is the variable `CI_USER_AWS_ACCESS_KEY_ID`, seen by the same workflows. It holds no secret, but whoever may write
+  variables can pretend in it which key is there, and which secrets are the tool's.
 - What a fine-grained token may write, GitHub does not tell beforehand; of a classic token or an App it does.
 """,
 )

@@ -215,6 +215,20 @@ def test_a_variable_that_was_deleted_makes_the_key_no_whole_one(place: GroupPlac
     assert place.open().held() == Held(key.id, None)
 
 
+def test_a_clone_of_a_group_holds_no_key_until_one_is_delivered(server: AzureDevOps, place: GroupPlace) -> None:
+    place.deliver(new_key())
+    clone = server.new_group("shop", place.project, "clone")
+    server.groups[clone]["variables"] = {
+        name: {**variable, "value": "" if variable.get("isSecret") else variable["value"]}
+        for name, variable in copy.deepcopy(place.variables).items()
+    }
+    assert place.open(group="clone").held() == Held(None, None, torn=True)
+    key = new_key()
+    place.deliver(key, place.open(group="clone"))
+    assert place.open(group="clone").held() == Held(key.id, None)
+    assert server.groups[clone]["variables"]["AWS_SECRET_ACCESS_KEY"]["value"] == key.secret.reveal()
+
+
 def test_a_name_in_other_letters_is_the_same_variable(server: AzureDevOps, place: GroupPlace) -> None:
     place.write_foreign("aws_secret_access_key")
     with pytest.raises(BackendError, match="not made by this tool"):

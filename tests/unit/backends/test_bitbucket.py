@@ -100,10 +100,25 @@ def test_the_key_is_secured_and_the_note_is_not(server: Bitbucket, place: Reposi
     secured = {name: item["secured"] for name, item in server.variables[place.key].items()}
     assert secured == {"AWS_ACCESS_KEY_ID": True, "AWS_SECRET_ACCESS_KEY": True, "CI_USER_AWS_ACCESS_KEY_ID": False}
     assert key.id in server.variables[place.key]["CI_USER_AWS_ACCESS_KEY_ID"]["value"]
-    # Somebody unlocked it: the next delivery locks it again.
-    server.variables[place.key]["AWS_SECRET_ACCESS_KEY"]["secured"] = False
+
+
+def test_a_variable_that_is_not_secured_any_more_was_changed(server: Bitbucket, place: RepositoryPlace) -> None:
     place.deliver(new_key())
-    assert server.variables[place.key]["AWS_SECRET_ACCESS_KEY"]["secured"] is True
+    server.put(place.key, "AWS_SECRET_ACCESS_KEY", "foreign", secured=False)
+    assert place.open().held() == Held(None, None)
+    for refused in (place.open().preflight, lambda: place.deliver(new_key()), place.open().remove):
+        with pytest.raises(BackendError, match="changed by somebody else"):
+            refused()
+
+
+def test_a_variable_that_bitbucket_does_not_secure_is_not_delivered(server: Bitbucket, place: RepositoryPlace) -> None:
+    server.after = lambda call, reply: (
+        Reply(201, {**reply.document, "secured": False}) if call.method == "POST" and call.body["secured"] else None
+    )
+    with pytest.raises(BackendError, match="does not keep it secured"):
+        place.deliver(new_key())
+    server.after = lambda _call, _reply: None
+    assert place.open().held() == Held(None, None, torn=True)
 
 
 def test_a_variable_deleted_and_made_anew_is_somebody_elses(server: Bitbucket, place: RepositoryPlace) -> None:
