@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ci_user import revocation
 from ci_user.backends import builtin
 from ci_user.errors import CredentialsError
 from ci_user.secret import Secret
 from tests.contract import doubles
 from tests.contract.place import TOKEN, Place
 from tests.project import ROOT, Done, Project
+from tests.proxy import Answer, Request
 
 if TYPE_CHECKING:
     from tests.conftest import EmbeddedAws
@@ -40,6 +42,10 @@ class World:
         done = self.project.invoke(task, "--env", "testing", *flags)
         self.printed.append(done.text)
         return done
+
+    @property
+    def user(self) -> str:
+        return f"{self.project.base['application']}-testing.ci"
 
     def consumed(self) -> tuple[str, str]:
         """Return the one key that every pipeline reads now."""
@@ -86,18 +92,35 @@ def own_token(place: Place, variable: str) -> dict[str, str]:
     return place.environ | {variable: place.environ[place.variable], f"{variable}_HOST": host}
 
 
-def test_a_key_reaches_every_backend_and_leaves_it_again(world: World) -> None:
+def refuse_to_remove_the_user(world: World) -> None:
+    """Have Terraform fail while a revocation's deny is on the user: it is there again afterwards."""
+    deny = revocation.live(world.aws.access, world.user)
+    assert deny is not None
+    lifted: list[bool] = []
+
+    def refuse(request: Request) -> Answer | None:
+        if request.action != "DeleteUser":
+            return None
+        # The user cannot go with the deny on it, so by now it was taken off.
+        lifted.append(revocation.live(world.aws.access, world.user) is None)
+        body = "<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code><Message>no</Message></Error></ErrorResponse>"
+        return Answer(403, body.encode(), headers=(("Content-Type", "text/xml"),))
+
+    world.project.proxy.before = refuse
+    failed = world.run("destroy", "--yes")
+    world.project.proxy.clear()
+    assert failed.code == 1, failed.text
+    assert lifted[0]
+    assert revocation.live(world.aws.access, world.user) == deny
+
+
+def test_a_key_reaches_every_backend_and_leaves_it_again(world: World, aws: EmbeddedAws) -> None:
     done = world.run("bootstrap", "--yes")
     assert done.code == 0, done.text
     done = world.run("deploy", "--yes")
     assert done.code == 0, done.text
     first = world.consumed()
     assert world.works(first)
-
-    done = world.run("deploy", "--yes")
-    assert done.code == 0, done.text
-    assert world.writes() == []
-    assert world.consumed() == first
 
     shutil.copy(ROOT / "requirements.txt", world.project.root)
     done = world.run("doctor")
@@ -126,8 +149,11 @@ def test_a_key_reaches_every_backend_and_leaves_it_again(world: World) -> None:
     assert world.works(third)
     assert not world.works(second)
 
+    refuse_to_remove_the_user(world)
+
     done = world.run("destroy", "--yes")
     assert done.code == 0, done.text
+    assert revocation.live(aws.access, world.user) is None
     assert {place.consumed() for place in world.places.values()} == {(None, None)}
     assert not world.works(third)
 

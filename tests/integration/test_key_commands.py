@@ -502,35 +502,6 @@ def test_a_deny_that_is_taken_off_meanwhile_is_put_back(project: Project, aws: E
     assert revocation.live(aws.access, user(project)) is not None
 
 
-def test_a_destroy_whose_apply_fails_leaves_the_deny_on_the_user(new_project: NewProject, aws: EmbeddedAws) -> None:
-    own = new_project(f"des{uuid.uuid4().hex[:8]}")
-    assert own.invoke("bootstrap", "--env", "testing", "--yes").code == 0
-    assert run(own, "deploy", "--yes").code == 0
-    assert run(own, "revoke", "--yes").code == 3
-    deny = revocation.live(aws.access, user(own))
-    assert deny is not None
-    gone: list[bool] = []
-
-    def refuse(request: Request) -> Answer | None:
-        if request.action != "DeleteUser":
-            return None
-        # The user cannot go with the deny on it, so by now it was taken off.
-        gone.append(revocation.live(aws.access, user(own)) is None)
-        body = "<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code><Message>no</Message></Error></ErrorResponse>"
-        return Answer(403, body.encode(), headers=(("Content-Type", "text/xml"),))
-
-    own.proxy.before = refuse
-    failed = run(own, "destroy", "--yes")
-    own.proxy.clear()
-    assert failed.code == 1, failed.text
-    assert gone[0]
-    assert revocation.live(aws.access, user(own)) == deny
-    done = run(own, "destroy", "--yes")
-    assert done.code == 0, done.text
-    with pytest.raises(aws.client("iam").exceptions.NoSuchEntityException):
-        aws.client("iam").get_user(UserName=user(own))
-
-
 def test_without_the_journal_an_unknown_active_key_keeps_everything_denied(project: Project, aws: EmbeddedAws) -> None:
     assert run(project, "rotate", "--force").code == 0
     project.proxy.before = lambda r: (

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ci_user.errors import PolicyError
@@ -122,15 +122,27 @@ def test_neither_the_order_of_the_sources_nor_chance_counts(sources: list[Source
     assert packed(sources) == packed(shuffled) == packed(sources)
 
 
-@given(st.lists(st.integers(60, ROOM), min_size=1, max_size=30))
+@given(st.lists(st.integers(60, ROOM) | st.integers(ROOM // 4, ROOM // 2 + 2), min_size=1, max_size=9))
+@example([2128] * 5 + [3977] * 3)
 def test_there_are_as_few_as_can_be_or_one_more(sizes: list[int]) -> None:
     packs = pack([source("a", *(large(size, Sid=f"S{i}") for i, size in enumerate(sizes)))], "a", most=40)
-    by_volume = -(-sum(size + 1 for size in sizes) // (ROOM + 1))
-    by_halves = sum(2 * (size + 1) > ROOM + 1 for size in sizes)
-    most_that_share = sorted(size + 1 for size in sizes if 2 * (size + 1) <= ROOM + 1)
-    room_beside = sum(ROOM + 1 - size - 1 for size in sizes if 2 * (size + 1) > ROOM + 1)
-    beyond = -(-max(0, sum(most_that_share) - room_beside) // (ROOM + 1))
-    assert len(packs) <= max(by_volume, by_halves + beyond) + 1
+    assert len(packs) <= fewest(sizes) + 1
+
+
+def fewest(sizes: list[int]) -> int:
+    """Return how many policies are needed at least, found by trying every way; a comma stands between two statements."""
+    best: dict[int, tuple[int, int]] = {0: (0, ROOM + 1)}
+    for chosen in range(1, 1 << len(sizes)):
+        ways = []
+        for index, size in enumerate(sizes):
+            if chosen & (1 << index):
+                full, room = best[chosen & ~(1 << index)]
+                fits = full > 0 and size + 1 <= room
+                # The last policy with the more room is the better one of two ways with as many.
+                ways.append((full, -(room - size - 1)) if fits else (full + 1, -(ROOM - size)))
+        full, used = min(ways)
+        best[chosen] = (full, -used)
+    return best[(1 << len(sizes)) - 1][0]
 
 
 def test_one_policy_that_fits_stays_as_it_is() -> None:
