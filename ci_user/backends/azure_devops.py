@@ -52,7 +52,8 @@ secrets:
 Make the group first (Pipelines, Library), with a variable in it; one group per environment. Put a [personal access
 token](https://learn.microsoft.com/en-us/azure/devops/organizations/accounts/use-personal-access-tokens-to-authenticate) into
 `AZURE_DEVOPS_TOKEN`: scope Variable Groups (read, create, & manage), of somebody who is an administrator of the group. For Azure
-DevOps Server give `url`, name its host in `AZURE_DEVOPS_TOKEN_HOST`, and take the collection for `organization`.
+DevOps Server (with version 7.1 of the REST API) give `url`, name its host in `AZURE_DEVOPS_TOKEN_HOST`, and take the collection
+for `organization`.
 
 Permit the pipeline to use the group. Secrets reach a step only by name:
 

@@ -184,7 +184,7 @@ class Api:
         if status >= 400 and status not in expecting:
             words = "" if secret else said(document, headers)
             told = self._token.secret.reveal() in words or auth.token in words
-            return limited(self.remote, doing, status, headers) or self.remote.refused(
+            return limited(self.remote, doing, status, headers, document) or self.remote.refused(
                 doing, status, "" if told else words
             )
         return Answer(status, headers, document) if understood else self.remote.not_understood(doing)

@@ -60,15 +60,17 @@ class Preflight:
         login = answer.document.get("login") if isinstance(answer.document, dict) else None
         if not isinstance(login, str):
             raise self._api.remote.not_understood(doing)
+        until = answer.headers.get("github-authentication-token-expiration")
+        ends = f"; the token expires at {plain(str(until), 40)}" if until else ""
         # https://docs.github.com/apps/oauth-apps/building-oauth-apps/scopes-for-oauth-apps
         scopes = answer.headers.get("x-oauth-scopes")
         if not scopes and self._kind not in ("ghp_", "gho_"):
-            return f"logged in as {plain(login)}; what a fine-grained token may write, GitHub does not tell"
+            return f"logged in as {plain(login)}; what a fine-grained token may write, GitHub does not tell{ends}"
         has = {scope.strip() for scope in (scopes or "").split(",")}
         wanted = "repo" if self._settings.organization is None else "admin:org"
         if wanted not in has:
             raise self._lacks(f"has the scopes {plain(scopes or '') or 'none'}, and not {wanted}")
-        return f"logged in as {plain(login)} with the scope {wanted}"
+        return f"logged in as {plain(login)} with the scope {wanted}{ends}"
 
     def _installed(self, app: App) -> str:
         """See that the App may write where it is installed."""

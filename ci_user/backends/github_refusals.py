@@ -12,13 +12,14 @@ from ci_user.backends.http import LONGEST_WAIT, Remote, retry_after
 from ci_user.errors import BackendError
 
 
-def limited(remote: Remote, doing: str, status: int, headers: Mapping[str, Any]) -> BackendError | None:
-    """Return the error for a used up limit, which GitHub tells with a 403 or a 429.
+def limited(remote: Remote, doing: str, status: int, headers: Mapping[str, Any], document: Any) -> BackendError | None:
+    """Return the error for a used up limit, which GitHub tells with a 403 or a 429; a secondary one maybe in words only.
 
-    https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api
+    https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api#exceeding-the-rate-limit
     """
     used_up = headers.get("x-ratelimit-remaining") == "0"
-    if status not in (403, 429) or not (used_up or "retry-after" in headers):
+    message = str(document.get("message", "")) if isinstance(document, dict) else ""
+    if status not in (403, 429) or not (used_up or "retry-after" in headers or "rate limit" in message.lower()):
         return None
     until = f"until {clock(headers.get('x-ratelimit-reset'))}" if used_up else "some minutes"
     return BackendError(

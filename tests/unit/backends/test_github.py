@@ -273,6 +273,14 @@ def test_of_a_fine_grained_token_it_is_said_that_nothing_is_known(place: Reposit
     assert "GitHub does not tell" in told(place)
 
 
+def test_until_when_a_token_lasts_is_told(place: RepositoryPlace) -> None:
+    until = ("GitHub-Authentication-Token-Expiration", "2026-12-24 18:00:00 UTC")
+    for scopes in ((), (("X-OAuth-Scopes", "repo"),)):
+        user = Reply(200, place.server.sample("private-user", login="octo"), headers=(until, *scopes))
+        place.server.before = lambda call, user=user: user if call.path == ("user",) else None  # type: ignore[misc]
+        assert "the token expires at 2026-12-24 18:00:00 UTC" in told(place)
+
+
 def test_a_token_of_an_installation_that_somebody_else_made_needs_no_user(place: RepositoryPlace) -> None:
     def installation(call: Call) -> Reply | None:
         if call.path == ("user",):
@@ -439,6 +447,14 @@ def test_a_used_up_limit_is_not_told_as_a_missing_right(place: RepositoryPlace, 
     assert "wait until 07:33 UTC" in str(caught.value.do)
 
 
+def test_a_secondary_limit_that_is_told_in_words_only_is_not_told_as_a_missing_right(place: RepositoryPlace) -> None:
+    words = "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."
+    place.server.before = lambda call: Reply(403, {"message": words}) if call.method == "PUT" else None
+    with pytest.raises(BackendError, match="too many requests") as caught:
+        place.deliver(new_key())
+    assert "wait some minutes" in str(caught.value.do)
+
+
 def test_a_403_that_asks_to_wait_is_waited_for_as_nothing_was_done(place: RepositoryPlace) -> None:
     answers = iter(
         [Reply(403, {"message": "You have exceeded a secondary rate limit"}, headers=(("Retry-After", "9"),))]
@@ -506,7 +522,9 @@ def test_the_note_holds_the_key_id_and_times_and_goes_last(place: RepositoryPlac
     key = new_key()
     place.deliver(key)
     note = Note.parse(place.scope.variables[NOTE][0])
-    assert note == Note("shop-testing", key.id, {name: place.scope.secrets[name][1] for name in (ID, SECRET_NAME)})
+    assert note is not None
+    assert (note.owner, note.key_id) == ("shop-testing", key.id)
+    assert note.stamps == {name: place.scope.secrets[name][1] for name in (ID, SECRET_NAME)}
     place.server.calls.clear()
     place.open().remove()
     deleted = [call.path[-1] for call in place.server.calls if call.method == "DELETE"]
