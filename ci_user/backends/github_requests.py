@@ -35,10 +35,12 @@ def sealed(key: str, value: Secret) -> str | None:
     https://docs.github.com/rest/guides/encrypting-secrets-for-the-rest-api
     """
     from github.PublicKey import encrypt
+    from nacl.exceptions import CryptoError
 
     try:
         return encrypt(key, value.reveal())
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, CryptoError):
+        # A CryptoError: a key of 32 bytes that no box can be sealed with. Its frames hold the value.
         return None
 
 

@@ -17,12 +17,12 @@ from ci_user.backends.github_preflight import KINDS, Preflight
 from ci_user.backends.github_requests import sealed
 from ci_user.backends.slots import Look, Note, note_name
 from ci_user.errors import BackendError
+from ci_user.secret import Secret
 
 if TYPE_CHECKING:
     from ci_user.backends.github import Settings
     from ci_user.backends.http import Answer
     from ci_user.backends.protocol import OpenContext
-    from ci_user.secret import Secret
 
 LARGEST: Final = 48 * 1024
 """Bytes of a secret (https://docs.github.com/actions/reference/security/secrets)."""
@@ -152,7 +152,7 @@ class Secrets:
             )
         box = sealed(key, value)
         if box is None:
-            raise self._api.remote.not_understood("reading the public key")
+            raise self._api.remote.not_understood(f"reading the public key of {self._settings.what()}")
         body = {"encrypted_value": box, "key_id": key_id, **self._shared()}
         answer = self._call("PUT", ("secrets", name), f"writing the secret {name}", body=body, secret=True)
         written = _time(str(answer.headers.get("date", "")), parsedate_to_datetime)
@@ -188,7 +188,7 @@ class Secrets:
             found = self._call("GET", ("secrets", "public-key"), doing).document
             key_id = found.get("key_id") if isinstance(found, dict) else None
             key = found.get("key") if isinstance(found, dict) else None
-            if not isinstance(key_id, str) or not isinstance(key, str):
+            if not isinstance(key_id, str) or not isinstance(key, str) or sealed(key, Secret("-")) is None:
                 raise self._api.remote.not_understood(doing)
             self._key = (key_id, key)
         return self._key

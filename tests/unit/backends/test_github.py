@@ -114,14 +114,16 @@ def test_two_boxes_of_one_value_differ() -> None:
     assert [scope.opened(str(box)) for box in boxes] == ["x", "x"]
 
 
-@pytest.mark.parametrize("key", ["", "no base64 %", base64.b64encode(b"short").decode()])
+@pytest.mark.parametrize("key", ["", "no base64 %", base64.b64encode(b"short").decode(), "A" * 43 + "="])
 def test_what_is_no_public_key_seals_nothing_and_shows_nothing(place: RepositoryPlace, key: str) -> None:
     assert sealed(key, Secret(SECRET)) is None
     place.server.after = lambda call, _: (
         Reply(200, {"key_id": "1", "key": key}) if call.path[-1] == "public-key" else None
     )
-    with pytest.raises(BackendError, match="public key"):
-        place.deliver(new_key())
+    for refused in (place.open().preflight, lambda: place.deliver(new_key())):
+        with pytest.raises(BackendError, match="public key") as caught:
+            refused()
+        assert caught.value.__context__ is None
     assert place.consumed() == (None, None)
 
 
