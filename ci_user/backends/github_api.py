@@ -87,6 +87,8 @@ class Api:
         token.refuse_other_host(base, remote.target)
         if app is None and is_private_key(token.secret):
             raise wrong_kind(remote, "is a private key, which is sent nowhere, and no GitHub App is named")
+        if app is None:
+            http.refuse_unsendable(token, remote.target)
         self._base = base.rstrip("/")
         self._token = token
         self._app = app

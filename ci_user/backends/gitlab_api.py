@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ci_user.backends.http import USER_AGENT, Check, RedirectError, Remote, session
+from ci_user.backends.http import USER_AGENT, Check, RedirectError, Remote, refuse_unsendable, session
 from ci_user.backends.refusals import extra_missing
 from ci_user.errors import CiUserError
 from ci_user.secret import Secret
@@ -72,7 +72,7 @@ class Api:
         pause: Sleeps between two tries.
 
     Raises:
-        BackendError: python-gitlab is not installed.
+        BackendError: python-gitlab is not installed, or no request can carry the token.
     """
 
     def __init__(
@@ -85,6 +85,7 @@ class Api:
         check: Check | None,
         pause: Callable[[float], None],
     ) -> None:
+        refuse_unsendable(token, remote.target)
         self.remote = remote
         self.left: str | None = None
         """How many requests are left before GitLab limits them, as it told last."""

@@ -359,14 +359,7 @@ class Client:
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         token.refuse_other_host(base, remote.target)
-        if not _sendable(token.secret, authorization):
-            raise BackendError(
-                f"the token in {token.source} has characters that no request can carry",
-                where=remote.target,
-                expected="printable ASCII characters on one line",
-                do="look at how it was copied: line breaks, quotes, invisible characters",
-                runbook="backend",
-            )
+        refuse_unsendable(token, remote.target, authorization)
         self._base = base.rstrip("/")
         self._token = token
         self._authorization = authorization
@@ -496,9 +489,35 @@ class Client:
 _NO_JSON: Final = object()
 
 
+def refuse_unsendable(
+    token: Token, target: str, authorization: Callable[[str], Mapping[str, str]] = lambda token: {"": token}
+) -> None:
+    """See that a header can carry a token: what requests and http.client raise otherwise quotes it.
+
+    Args:
+        token: It.
+        target: The place.
+        authorization: Returns the headers that carry it; left out, it goes alone.
+
+    Raises:
+        BackendError: It has characters that no header can have.
+    """
+    if not _sendable(token.secret, authorization):
+        raise BackendError(
+            f"the token in {token.source} has characters that no request can carry",
+            where=target,
+            expected="printable ASCII characters on one line",
+            do="look at how it was copied: line breaks, quotes, invisible characters",
+            runbook="backend",
+        )
+
+
 def _sendable(secret: Secret, authorization: Callable[[str], Mapping[str, str]]) -> bool:
-    """Return whether a header can carry the token: what requests raises otherwise quotes it."""
-    values = authorization(secret.reveal()).values()
+    try:
+        values = authorization(secret.reveal()).values()
+    except UnicodeEncodeError:
+        # Bytes of a variable that are no UTF-8, on the way into base64.
+        return False
     return all(value.isascii() and value.isprintable() for value in values)
 
 

@@ -190,6 +190,14 @@ def test_a_wrong_token_is_answered_as_one(place: GroupPlace) -> None:
         place.open(environ=environ).held()
 
 
+def test_a_token_that_no_header_can_carry_is_told_and_not_shown(server: AzureDevOps, place: GroupPlace) -> None:
+    place.environ["AZURE_DEVOPS_TOKEN"] = "token\udcff"
+    with pytest.raises(BackendError, match="characters that no request can carry") as caught:
+        place.open().held()
+    assert caught.value.__context__ is None
+    assert server.calls == []
+
+
 def test_a_group_that_is_gone_between_list_and_look_does_not_exist(server: AzureDevOps, place: GroupPlace) -> None:
     server.before = lambda call: Reply(200, body=b"null") if call.path[-1] == str(place.number) else None
     with pytest.raises(BackendError, match="not there any more"):

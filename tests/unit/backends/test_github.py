@@ -346,6 +346,17 @@ def test_a_place_without_room_for_key_or_note_is_refused_before_a_key_is_made(
     assert "are this environment's" in told(place)
 
 
+@pytest.mark.parametrize("token", ["glued\ntogether", "größe", "a€b", "nul\0"])
+def test_a_token_that_no_header_can_carry_is_told_and_not_shown(place: RepositoryPlace, token: str) -> None:
+    place.environ["GITHUB_TOKEN"] = token
+    place.server.calls.clear()
+    with pytest.raises(BackendError, match="characters that no request can carry") as caught:
+        place.open().held()
+    assert "GITHUB_TOKEN" in caught.value.what
+    assert token not in str(caught.value)
+    assert place.server.calls == []
+
+
 # A GitHub App
 
 

@@ -231,6 +231,17 @@ def test_a_hidden_secret_stays_hidden_when_the_file_no_longer_asks(project: Proj
     assert project.consumed() == (key.id, SECRET)
 
 
+@pytest.mark.parametrize("token", ["glued\ntogether", "größe", "a€b", "nul\0"])
+def test_a_token_that_no_header_can_carry_is_told_and_not_shown(project: ProjectPlace, token: str) -> None:
+    project.environ["GITLAB_TOKEN"] = token
+    project.server.calls.clear()
+    with pytest.raises(BackendError, match="characters that no request can carry") as caught:
+        project.open().held()
+    assert "GITLAB_TOKEN" in caught.value.what
+    assert token not in str(caught.value)
+    assert project.server.calls == []
+
+
 # What somebody else did
 
 
