@@ -181,7 +181,7 @@ class Api:
         try:
             document = json.loads(text) if text else None
             understood = True
-        except ValueError:
+        except (ValueError, RecursionError):
             document, understood = None, False
         if status >= 400 and status not in expecting:
             words = "" if secret else said(document, headers)
@@ -220,7 +220,7 @@ class Api:
             # Raised by the check (the lease is lost), with the frames that hold the request below it.
             error.__context__ = None
             return error.with_traceback(None)
-        except (WaitingError, ValueError):
+        except (WaitingError, ValueError, RecursionError):
             # A ValueError: PyGithub reads numbers from headers.
             return self.remote.not_understood(doing)
 

@@ -100,7 +100,7 @@ class Preflight:
         try:
             core = answer.document["resources"]["core"]
             left, reset = int(core["remaining"]), core["reset"]
-        except (TypeError, KeyError, ValueError):
+        except (TypeError, KeyError, ValueError, OverflowError):
             left, reset = None, None
         if left is None:
             raise self._api.remote.not_understood(doing)

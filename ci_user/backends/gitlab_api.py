@@ -178,6 +178,9 @@ class Api:
             return self.remote.redirected(doing)
         except RequestException as error:
             return self.remote.no_answer(doing, type(error).__name__)
+        except RecursionError:
+            # The library reads an error's JSON, however deep it is.
+            return self.remote.not_understood(doing)
         except CiUserError as error:
             # Raised by the check (the lease is lost), with the frames that hold the request below it.
             error.__context__ = None

@@ -357,6 +357,19 @@ def test_a_token_that_no_header_can_carry_is_told_and_not_shown(place: Repositor
     assert place.server.calls == []
 
 
+@pytest.mark.parametrize("status", [200, 400])
+def test_an_answer_of_unreadable_depth_or_size_is_no_traceback(place: RepositoryPlace, status: int) -> None:
+    deep = b"[" * 100_000 + b"]" * 100_000
+    endless = b'{"resources": {"core": {"remaining": 1e400, "reset": 1}}}'
+    place.server.before = lambda _: Reply(status, body=deep)
+    for refused in (place.open().preflight, place.open().held, lambda: place.deliver(new_key())):
+        with pytest.raises(BackendError):
+            refused()
+    place.server.before = lambda call: Reply(200, body=endless) if call.path == ("rate_limit",) else None
+    with pytest.raises(BackendError, match="not what GitHub documents"):
+        place.open().preflight()
+
+
 # A GitHub App
 
 

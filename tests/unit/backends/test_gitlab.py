@@ -242,6 +242,15 @@ def test_a_token_that_no_header_can_carry_is_told_and_not_shown(project: Project
     assert project.server.calls == []
 
 
+@pytest.mark.parametrize("status", [200, 400])
+def test_an_answer_of_unreadable_depth_or_size_is_no_traceback(project: ProjectPlace, status: int) -> None:
+    deep = b"[" * 100_000 + b"]" * 100_000
+    project.server.before = lambda _: Reply(status, body=deep)
+    for refused in (project.open().preflight, project.open().held, lambda: project.deliver(new_key())):
+        with pytest.raises(BackendError):
+            refused()
+
+
 # What somebody else did
 
 
