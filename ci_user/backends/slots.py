@@ -18,7 +18,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ci_user.backends.deliver_only import DeliverOnly
@@ -46,17 +46,20 @@ class Note:
         owner: The environment's prefix.
         key_id: Which key is in them; None while they are being written.
         stamps: The variables' names, each with the stamp that it had when it was written; ``""`` where the system has none.
+        place: The place's line, as it was written for; ``""`` where that is not told. Two lines may lead to one place (upper
+            and lower case, an id and a name): it belongs to the one that was written last. Two notes that differ in it alone are
+            equal.
     """
 
     owner: str
     key_id: str | None
     stamps: Mapping[str, str]
+    place: str = field(default="", compare=False)
 
     def text(self) -> str:
         """Return it as one line for a variable's value."""
-        return json.dumps(
-            {"environment": self.owner, "key": self.key_id, "variables": dict(self.stamps)}, sort_keys=True
-        )
+        told = {"environment": self.owner, "key": self.key_id, "variables": dict(self.stamps)}
+        return json.dumps(told | ({"place": self.place} if self.place else {}), sort_keys=True)
 
     @classmethod
     def parse(cls, text: object) -> Note | None:
@@ -68,7 +71,8 @@ class Note:
         if not isinstance(found, dict):
             return None
         owner, key_id, stamps = found.get("environment"), found.get("key"), found.get("variables")
-        if not isinstance(owner, str) or not isinstance(stamps, dict):
+        place = found.get("place", "")
+        if not isinstance(owner, str) or not isinstance(stamps, dict) or not isinstance(place, str):
             return None
         if key_id is not None and (not isinstance(key_id, str) or re.fullmatch(KEY_ID, key_id) is None):
             return None
@@ -77,7 +81,7 @@ class Note:
         # What a note names is deleted on its word: nothing that the tool cannot have written, such as another note.
         if len(stamps) > _MOST_NAMES or not all(map(is_name, stamps)):
             return None
-        return cls(owner, key_id, stamps)
+        return cls(owner, key_id, stamps, place)
 
 
 def note_name(names: Names) -> str:
@@ -155,7 +159,7 @@ class SlotBackend(DeliverOnly):
         """Return the key id in the note, if every variable is as it was written."""
         look = self._store.look()
         note = self._ours(look)
-        if note is None or self._changed(look, note):
+        if note is None or self._elsewhere(note) or self._changed(look, note):
             return Held(None, None)
         whole = note.key_id is not None and all(name in look.stamps for name in note.stamps)
         if whole and set(note.stamps) == set(self._names.all):
@@ -168,7 +172,7 @@ class SlotBackend(DeliverOnly):
         with alone(self.target):
             before = self._checked()
             old = before.note.stamps if before.note else {}
-            writing = Note(self._prefix, None, dict.fromkeys((*old, *self._names.all), ""))
+            writing = Note(self._prefix, None, dict.fromkeys((*old, *self._names.all), ""), self.target)
             self._store.write_note(writing, before=before.note)
             values = self._names.values(key, self._context.environment.region)
             # The secret first: whoever reads a new id finds a secret that belongs to it.
@@ -191,14 +195,14 @@ class SlotBackend(DeliverOnly):
                 if name not in self._names.all and name in before.stamps:
                     self._store.delete(name)
             stamps = {name: after.stamps[name] for name in self._names.all}
-            self._store.write_note(Note(self._prefix, key.id, stamps), before=writing)
+            self._store.write_note(Note(self._prefix, key.id, stamps, self.target), before=writing)
 
     def remove(self) -> bool:
         """Delete the variables that the note names, then the note."""
         with alone(self.target):
             look = self._store.look()
             note = self._ours(look)
-            if note is None:
+            if note is None or self._elsewhere(note):
                 return False
             self._refuse_changed(look, note)
             for name in note.stamps:
@@ -213,6 +217,10 @@ class SlotBackend(DeliverOnly):
 
     def _ours(self, look: Look) -> Note | None:
         return look.note if look.note is not None and look.note.owner == self._prefix else None
+
+    def _elsewhere(self, note: Note) -> bool:
+        """Return whether the file came to call this place by another line: emptying the old one would empty the new one."""
+        return note.place not in ("", self.target)
 
     def _checked(self) -> Look:
         """Return what is there, which is ours or nothing, and nobody else's change."""

@@ -57,9 +57,9 @@ class Memory:
         self.note = None
 
 
-def backend(store: Memory, pauses: Pauses | None = None, **names: str) -> SlotBackend:
+def backend(store: Memory, pauses: Pauses | None = None, *, line: str = "", **names: str) -> SlotBackend:
     context = OpenContext(NoAccess(), EnvironmentNames(), Path(), {}, None, pauses or Pauses())
-    return SlotBackend("memory", f"memory:{id(store)}", Names.model_validate(names), lambda: store, context)
+    return SlotBackend("memory", line or f"memory:{id(store)}", Names.model_validate(names), lambda: store, context)
 
 
 def test_the_secret_is_written_first_between_two_notes() -> None:
@@ -113,6 +113,33 @@ def test_a_variable_that_somebody_deleted_is_written_anew() -> None:
     assert backend(store).held() == Held(key.id, None)
 
 
+def test_a_place_that_the_file_spells_in_another_way_is_not_emptied_by_its_old_name() -> None:
+    store, key = Memory(), new_key()
+    old, new = backend(store, line="memory:Shop/App"), backend(store, line="memory:shop/app")
+    old.deliver(key)
+    assert old.held() == Held(key.id, None)
+    # Not delivered yet under the new name, so it still belongs to the old one.
+    assert new.held() == Held(None, None)
+    assert new.remove() is False
+    store.second += 1
+    new.deliver(key)
+    assert new.held() == Held(key.id, None)
+    assert old.held() == Held(None, None)
+    assert old.remove() is False
+    assert set(store.variables) == {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+    assert new.remove() is True
+    assert store.variables == {}
+
+
+def test_a_note_that_does_not_tell_its_line_is_anybodys_of_the_environment() -> None:
+    store, key = Memory(), new_key()
+    backend(store).deliver(key)
+    assert store.note is not None
+    store.note = Note(store.note.owner, store.note.key_id, store.note.stamps)
+    assert backend(store, line="memory:other").held() == Held(key.id, None)
+    assert backend(store, line="memory:other").remove() is True
+
+
 @given(
     prefix=st.from_regex(r"[A-Za-z0-9_]{0,50}", fullmatch=True),
     key_id=st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,99}", fullmatch=True),
@@ -143,10 +170,15 @@ variables = st.from_regex(r"[A-BD-Za-bd-z_][A-Za-z0-9_]{0,30}", fullmatch=True)
     owner=texts,
     key_id=st.none() | st.just("AKIAIOSFODNN7EXAMPLE"),
     stamps=st.dictionaries(variables, texts, max_size=4),
+    place=texts,
 )
-def test_a_note_comes_back_as_it_was_written(owner: str, key_id: str | None, stamps: dict[str, str]) -> None:
-    note = Note(owner, key_id, stamps)
-    assert Note.parse(note.text()) == note
+def test_a_note_comes_back_as_it_was_written(
+    owner: str, key_id: str | None, stamps: dict[str, str], place: str
+) -> None:
+    note = Note(owner, key_id, stamps, place)
+    found = Note.parse(note.text())
+    assert found == note
+    assert found.place == place
     assert "\n" not in note.text()
 
 
@@ -163,6 +195,7 @@ def test_a_note_comes_back_as_it_was_written(owner: str, key_id: str | None, sta
         '{"environment": "a", "key": "not an id", "variables": {}}',
         '{"environment": "a", "key": null, "variables": {"a": 1}}',
         '{"environment": 1, "key": null, "variables": {}}',
+        '{"environment": "a", "key": null, "variables": {}, "place": 1}',
         '{"environment": "a", "key": null, "variables": {"CI_USER_PROD_AWS_ACCESS_KEY_ID": ""}}',
         '{"environment": "a", "key": null, "variables": {"ci_user_x": ""}}',
         '{"environment": "a", "key": null, "variables": {"../x": ""}}',
