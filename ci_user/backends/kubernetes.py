@@ -16,16 +16,18 @@ from ci_user.backends.hosted import HostedSettings
 from ci_user.backends.kubernetes_place import KubernetesPlace
 from ci_user.backends.kubernetes_secret import SecretLook
 from ci_user.backends.protocol import About, BackendSettings, EnvironmentNames, Held, OpenContext
-from ci_user.backends.refusals import changed_by_others, check_key_id, not_delivered, not_ours
+from ci_user.backends.refusals import NoAnswerError, changed_by_others, check_key_id, not_delivered, not_ours
 from ci_user.environment_fields import expected, matching
+from ci_user.errors import BackendError
 from ci_user.secret import Secret
 
 if TYPE_CHECKING:
     from ci_user.secret import AccessKey
 
 NAME: Final = "kubernetes"
-_TRIES: Final = 3
-"""Somebody else may write between a look and the write that rests on it; then it is looked again."""
+_PAUSES: Final = (0.5, 2.0, 0.0)
+"""Seconds after each try. Somebody else may write between a look and the write that rests on it, and an answer may be lost; then
+it is looked again. A second write cannot take effect on top of the first, since each names the version that it follows."""
 
 ABOUT: Final = About(
     title="Kubernetes Secret",
@@ -132,6 +134,7 @@ class KubernetesSecret(DeliverOnly):
         self.target: str = settings.target(context.environment)
         self._prefix = context.environment.prefix
         self._region = context.environment.region
+        self._pause = context.pause
         self._names = settings.names
         self._open: Callable[[], KubernetesPlace] = lambda: KubernetesPlace(settings, context)
         self._opened: KubernetesPlace | None = None
@@ -147,11 +150,11 @@ class KubernetesSecret(DeliverOnly):
         version = self._place.version()
         namespace = self._place.find_namespace()
         look = self._checked()
-        self._place.check_rights("get", "patch" if look else "create", "delete")
+        rights = self._place.check_rights("get", "patch" if look else "create", "delete")
         return (
             f"{version} answers, and takes the login",
             namespace,
-            f"it may write and delete {self._place.secret}",
+            rights,
             self._place.rehearse(look, dict.fromkeys(self._names.all, Secret("-"))),
             "the Secret is this environment's" if look else "the Secret does not exist yet",
         )
@@ -167,28 +170,47 @@ class KubernetesSecret(DeliverOnly):
         """Make or change the Secret in one request, which fails when somebody else was faster."""
         check_key_id(key.id)
         doing = f"writing {self._place.secret}"
-        for _ in range(_TRIES):
+        failure: BackendError | None = None
+        for pause in _PAUSES:
             look = self._checked()
+            if failure is not None and look is not None and self._delivered(look, key):
+                return
             if look is None:
                 self._place.find_namespace()
-            after = self._place.write(doing, look, dict(self._names.values(key, self._region)), key.id)
-            if after is None:
-                continue
-            if after.key_id != key.id or not after.holds(self._names.all):
-                why = "was changed on the way, perhaps by a webhook" if after.tracked else "does not tell its writer"
-                raise not_delivered(self.target, self._place.secret, f"it {why}")
-            return
-        raise self._place.remote.refused(doing, 409)
+            after = self._written(doing, look, key)
+            if isinstance(after, SecretLook):
+                if not self._delivered(after, key):
+                    why = (
+                        "was changed on the way, perhaps by a webhook" if after.tracked else "does not tell its writer"
+                    )
+                    raise not_delivered(self.target, self._place.secret, f"it {why}")
+                return
+            failure = after
+            if failure is not None:
+                if not _may_pass(failure):
+                    break
+                self._pause(pause)
+        raise failure or self._place.remote.refused(doing, 409)
+
+    def _written(self, doing: str, look: SecretLook | None, key: AccessKey) -> SecretLook | BackendError | None:
+        try:
+            return self._place.write(doing, look, dict(self._names.values(key, self._region)), key.id)
+        except BackendError as error:
+            return error
+
+    def _delivered(self, look: SecretLook, key: AccessKey) -> bool:
+        return look.key_id == key.id and look.holds(self._names.all)
 
     def remove(self) -> bool:
         """Delete the Secret; if others have added to it, only what the tool wrote."""
         doing = f"deleting {self._place.secret}"
-        for _ in range(_TRIES):
+        for _ in _PAUSES:
             look = self._place.look()
             if look is None or look.owner != self._prefix:
                 return False
             self._refuse_changed(look)
-            alone = look.tracked and look.keys <= set(look.names)
+            # What waits for its finalizers can still be read: just the key is taken off.
+            alone = look.tracked and look.keys <= set(look.names) and not look.ending
             if self._place.delete(doing, look) if alone else self._place.take_off(doing, look):
                 return True
         raise self._place.remote.refused(doing, 409)
@@ -198,6 +220,8 @@ class KubernetesSecret(DeliverOnly):
         look = self._place.look()
         if look is None:
             return None
+        if look.ending:
+            raise self._ending()
         if look.owner != self._prefix:
             raise not_ours(self.target, self._place.secret)
         added = sorted(name for name in self._names.all if name in look.keys and name not in look.names)
@@ -206,6 +230,15 @@ class KubernetesSecret(DeliverOnly):
         self._refuse_changed(look)
         return look
 
+    def _ending(self) -> BackendError:
+        return BackendError(
+            f"{self._place.secret} is being deleted, and waits for its finalizers",
+            where=self.target,
+            expected="a Secret that stays, or none",
+            do="see what its metadata.finalizers wait for, then run the same command again",
+            runbook="backend",
+        )
+
     def _refuse_changed(self, look: SecretLook) -> None:
         if look.changed:
             raise changed_by_others(
@@ -213,3 +246,8 @@ class KubernetesSecret(DeliverOnly):
                 f"the key {', '.join(look.changed)} of {self._place.secret}",
                 "delete it there if nobody needs its value, then run the same command again",
             )
+
+
+def _may_pass(failure: BackendError) -> bool:
+    """Whether the same write may go well a moment later, or went well without an answer."""
+    return isinstance(failure, NoAnswerError) or failure.details.get("status", 0) >= 500

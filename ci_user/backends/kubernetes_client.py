@@ -139,7 +139,9 @@ class KubernetesClient:
         document = _object(content)
         answer = Answer(status, document or {})
         if status in expecting:
-            return answer
+            # A page of a proxy that says 404 does not say that nothing is there.
+            unsaid = status == 404 and answer.document.get("kind") != "Status"
+            return self.remote.not_understood(doing) if unsaid else answer
         if not 200 <= status < 300:
             said = "" if secret or self._told_in(answer.message) else answer.message
             return self.remote.refused(doing, status, said)
@@ -215,6 +217,6 @@ def _sendable(login: Login) -> bool:
 def _object(content: bytes | str | None) -> dict[str, Any] | None:
     try:
         found = json.loads(content or b"")
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None

@@ -95,6 +95,9 @@ def _unsupported(merged: Any, named: Any, cluster: Any, words: str) -> str | Non
         if cluster.safe_get(setting):
             return f"{words} has {setting}, which {why}"
     user = merged["users"].get_with_name(named["user"])["user"]
+    if any(user.safe_get(setting) for setting in ("as", "as-uid", "as-groups", "as-user-extra")):
+        # The library would leave it out, and act with the rights of the user itself.
+        return f"{words} acts as somebody else (as, as-groups), which is not supported"
     # They left Kubernetes in 1.26, and the library renews some of them over TLS that it does not verify.
     return f"{words} has an auth-provider; use an exec plugin" if "auth-provider" in user else None
 

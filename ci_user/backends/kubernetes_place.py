@@ -79,13 +79,14 @@ class KubernetesPlace:
             )
         return f"{self.remote.what} exists"
 
-    def check_rights(self, *verbs: str) -> None:
-        """See that the login may do this to the Secret.
+    def check_rights(self, *verbs: str) -> str:
+        """See that the login may do this to the Secret, as far as the cluster tells it; return what was found, in words.
 
         Raises:
             BackendError: It may not.
         """
-        missing = [verb for verb in verbs if not self._allowed(verb)]
+        allowed = {verb: self._allowed(verb) for verb in verbs}
+        missing = [verb for verb, found in allowed.items() if found is False]
         if missing:
             raise BackendError(
                 f"the login may not {', '.join(missing)} {self.secret}",
@@ -94,8 +95,12 @@ class KubernetesPlace:
                 do=f"give the login in {self.remote.credential} what it lacks: it needs {self.remote.needs}",
                 runbook="backend",
             )
+        if None in allowed.values():
+            return "the login may not ask for its rights (selfsubjectaccessreviews)"
+        return f"it may write and delete {self.secret}"
 
-    def _allowed(self, verb: str) -> bool:
+    def _allowed(self, verb: str) -> bool | None:
+        """Return whether the login may do it; None when it may not ask."""
         # A request to create names no object, so rights by name never allow it:
         # https://kubernetes.io/docs/reference/access-authn-authz/rbac/#referring-to-resources
         name = {} if verb == "create" else {"name": self._name}
@@ -106,7 +111,10 @@ class KubernetesPlace:
         }
         doing = "asking for the login's rights"
         ask = self._client.authorization.create_self_subject_access_review
-        status = self._client.call(doing, lambda: ask(review, _preload_content=False)).document.get("status")
+        answer = self._client.call(doing, lambda: ask(review, _preload_content=False), expecting=(403,))
+        if answer.status == 403:
+            return None
+        status = answer.document.get("status")
         if not isinstance(status, dict) or not isinstance(status.get("allowed"), bool):
             raise self.remote.not_understood(doing)
         return bool(status["allowed"])
@@ -126,8 +134,9 @@ class KubernetesPlace:
         Returns:
             None when it is no more as it was looked at.
         """
-        answer = self._write(doing, look, parts, key_id, expecting=(409,), secret=True)
-        return None if answer.status == 409 else self._understood(doing, answer)
+        expecting = (409,) if look is None else (404, 409)
+        answer = self._write(doing, look, parts, key_id, expecting=expecting, secret=True)
+        return None if answer.status in expecting else self._understood(doing, answer)
 
     def rehearse(self, look: SecretLook | None, parts: Mapping[str, Secret]) -> str:
         """Let quotas, policies and webhooks judge a write of placeholders; nothing of it is kept.
@@ -147,7 +156,7 @@ class KubernetesPlace:
         return "a webhook of the cluster knows no dry run, so the write was not tried"
 
     def delete(self, doing: str, look: SecretLook) -> bool:
-        """Delete the Secret that was looked at; return False when it is no more as it was."""
+        """Delete the Secret that was looked at; return False when it is there still: as it was no more, or with finalizers."""
         body = {"preconditions": {"resourceVersion": look.version, "uid": look.uid}}
         delete = self._client.secrets.delete_namespaced_secret
         answer = self._client.call(
@@ -155,7 +164,8 @@ class KubernetesPlace:
             lambda: delete(self._name, self._namespace, body=body, _preload_content=False),
             expecting=(404, 409),
         )
-        return answer.status != 409
+        # Only what is gone is answered by a status; what waits for its finalizers is answered by itself.
+        return answer.status != 409 and answer.document.get("kind") == "Status"
 
     def take_off(self, doing: str, look: SecretLook) -> bool:
         """Take the tool's keys and notes off the Secret that was looked at; return False when it is no more as it was."""

@@ -35,6 +35,7 @@ class SecretLook:
         written: The keys of the data whose last writer is the tool.
         keys: All keys of the data.
         tracked: Whether the cluster tells who wrote what.
+        ending: Whether it is being deleted, and there only until its finalizers are done.
     """
 
     version: str
@@ -45,6 +46,7 @@ class SecretLook:
     written: frozenset[str]
     keys: frozenset[str]
     tracked: bool
+    ending: bool
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Self | None:
@@ -68,6 +70,7 @@ class SecretLook:
             frozenset(name for entry in entries if entry.get("manager") == MANAGER for name in _data(entry)),
             frozenset(name for entry in entries for name in _data(entry)),
             bool(entries),
+            bool(found.get("deletionTimestamp")),
         )
 
     @property
@@ -77,7 +80,12 @@ class SecretLook:
 
     def holds(self, names: tuple[str, ...]) -> bool:
         """Return whether a whole key is there under these names, as the tool wrote it."""
-        return self.key_id is not None and set(self.names) == set(names) and self.written.issuperset(names)
+        return (
+            not self.ending
+            and self.key_id is not None
+            and set(self.names) == set(names)
+            and self.written.issuperset(names)
+        )
 
 
 def notes_of(owner: str | None, key_id: str | None, names: tuple[str, ...]) -> dict[str, str | None]:

@@ -37,6 +37,8 @@ class Stored:
     data: dict[str, str] = field(default_factory=dict)
     type: str = "Opaque"
     immutable: bool = False
+    finalized: bool = True
+    ending: str = ""
     uid: str = field(default_factory=lambda: str(uuid.uuid4()))
     version: int = 0
     managers: dict[str, tuple[frozenset[Path_], str]] = field(default_factory=dict)
@@ -118,6 +120,10 @@ class Cluster(VendorServer):
         wanted = (call.body or {}).get("preconditions", {})
         if wanted != {"resourceVersion": str(found.version), "uid": found.uid}:
             return _status(409, "the ResourceVersion or UID in the precondition is another")
+        if not found.finalized:
+            # https://kubernetes.io/docs/concepts/overview/working-with-objects/finalizers/
+            found.ending, found.version = "2026-11-02T00:00:00Z", next(self._counter)
+            return self._shown(200, found, namespace)
         del self.secrets[namespace, name]
         return Reply(200, {"apiVersion": "v1", "kind": "Status", "metadata": {}, "status": "Success"})
 
@@ -196,6 +202,7 @@ class Cluster(VendorServer):
             "annotations": found.annotations,
             "labels": found.labels,
             "managedFields": managed,
+            **({"deletionTimestamp": found.ending, "finalizers": ["example.com/backup"]} if found.ending else {}),
         }
         document = {"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": metadata}
         return Reply(status, document)

@@ -276,10 +276,81 @@ def test_what_others_add_between_look_and_removal_stays(place: SecretPlace) -> N
 
 def test_a_place_that_changes_all_the_time_is_given_up(place: SecretPlace) -> None:
     place.deliver(new_key())
-    place.server.before = lambda call: Reply(409, {"message": "again"}) if call.method in ("PATCH", "DELETE") else None
+    place.server.before = lambda call: (
+        Reply(409, {"kind": "Status", "message": "again"}) if call.method in ("PATCH", "DELETE") else None
+    )
     for refused in (lambda: place.deliver(new_key()), place.open().remove):
         with pytest.raises(BackendError, match="409"):
             refused()
+
+
+def test_a_secret_that_others_delete_between_look_and_write_is_made_anew(place: SecretPlace) -> None:
+    place.deliver(new_key())
+    key = new_key()
+    place.server.before = once(lambda: place.server.secrets.pop((place.namespace, place.name)), "PATCH")
+    place.deliver(key)
+    assert place.open().held() == Held(key.id, None)
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("reply", [Reply(drop=True), Reply(504, {"kind": "Status", "message": "timed out"})])
+def test_a_write_that_took_effect_without_an_answer_counts(place: SecretPlace, first: bool, reply: Reply) -> None:
+    if not first:
+        place.deliver(new_key())
+    key, lost = new_key(), iter([reply])
+    place.server.after = lambda call, _: next(lost, None) if call.method in ("POST", "PATCH") else None
+    place.deliver(key)
+    assert place.open().held() == Held(key.id, None)
+    assert len([call for call in place.server.changing if not place.reads(call)]) == (1 if first else 2)
+
+
+def test_a_write_that_never_arrived_is_tried_again(place: SecretPlace) -> None:
+    key, lost = new_key(), iter([Reply(drop=True), Reply(503, {"kind": "Status"})])
+    place.server.before = lambda call: next(lost, None) if call.method == "POST" else None
+    place.deliver(key)
+    assert place.open().held() == Held(key.id, None)
+    assert place.pauses.seconds == [0.5, 2.0]
+
+
+def test_a_secret_that_waits_for_its_finalizers_takes_no_key_and_keeps_none(place: SecretPlace) -> None:
+    place.deliver(new_key())
+    assert place.stored is not None
+    place.stored.finalized = False
+    assert place.open().remove() is True
+    assert place.stored.ending
+    assert place.stored.data == {}
+    assert place.open().remove() is False
+    for refused in (place.open().preflight, lambda: place.deliver(new_key())):
+        with pytest.raises(BackendError, match="is being deleted"):
+            refused()
+
+
+def test_a_key_in_a_secret_that_is_being_deleted_does_not_count(place: SecretPlace) -> None:
+    place.deliver(new_key())
+    assert place.stored is not None
+    place.stored.ending = "2026-11-02T00:00:00Z"
+    assert place.open().held() == Held(None, None, torn=True)
+    assert place.open().remove() is True
+    assert place.consumed() == (None, None)
+
+
+def test_a_page_of_something_in_between_does_not_say_that_nothing_is_there(place: SecretPlace) -> None:
+    place.deliver(new_key())
+    pages = iter([page for page in (b"default backend - 404", b"", b"{}", b"[" * 100_000) for _ in range(2)])
+    place.server.before = lambda _: Reply(404, body=next(pages))
+    for _ in range(4):
+        for refused in (place.open().held, place.open().remove):
+            with pytest.raises(BackendError, match="not what Kubernetes documents"):
+                refused()
+
+
+def test_a_login_that_may_not_ask_for_its_rights_is_no_hindrance(place: SecretPlace) -> None:
+    no = Reply(403, {"kind": "Status", "message": "selfsubjectaccessreviews is forbidden"})
+    place.server.before = lambda call: no if call.path[0] == "apis" else None
+    assert any("may not ask for its rights" in words for words in place.open().preflight())
+    place.server.rights[place.namespace].remove("create")
+    with pytest.raises(BackendError, match="dry run"):
+        place.open().preflight()
 
 
 def test_a_write_that_a_webhook_changed_is_not_counted(place: SecretPlace) -> None:
@@ -459,6 +530,8 @@ def test_what_a_context_cannot_do_here_is_told(place: SecretPlace, caplog: pytes
     refused: list[tuple[dict[str, Any], dict[str, Any], str]] = [
         ({"token": TOKEN}, {"insecure-skip-tls-verify": True}, "does not verify TLS"),
         ({"token": TOKEN}, {"tls-server-name": "x"}, "for another name"),
+        ({"token": TOKEN, "as": "somebody"}, {}, "acts as somebody else"),
+        ({"token": TOKEN, "as-groups": ["system:masters"]}, {}, "acts as somebody else"),
         ({"auth-provider": {"name": "oidc", "config": {"id-token": TOKEN}}}, {}, "auth-provider"),
         ({}, {}, "nothing to log in with"),
         (exec_plugin(place, "raise SystemExit(3)"), {}, "nothing to log in with"),
