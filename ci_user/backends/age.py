@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from ci_user.secret import AccessKey
 
 NAME: Final = "age"
-_MOST_BYTES: Final = 64 * 1024
+_MOST_BYTES: Final = 1024 * 1024
+"""More than any content has: 100 recipients with SSH keys of 24000 bits make 400 KiB."""
 
 ABOUT: Final = About(
     title="age file",
@@ -198,6 +199,8 @@ class AgeFile(DeliverOnly):
     def remove(self) -> bool:
         """Delete the file if its content is the tool's, then the note."""
         with alone(f"{NAME}:{self._file.path}"), self._file.directory() as directory:
+            for name in (self._file.name, self._note_name):
+                directory.sweep(name)
             try:
                 look = self._look(directory)
             except NotOursError:

@@ -121,8 +121,9 @@ class DotenvFile(DeliverOnly):
             directory.replace(self._file.name, lambda stream: self._write(stream, key))
 
     def remove(self) -> bool:
-        """Delete the file if its first line says that it is ours."""
+        """Delete the file if its first line says that it is ours, and what a killed run left of it."""
         with self._file.directory() as directory:
+            directory.sweep(self._file.name)
             try:
                 lines = self._first_lines(directory)
             except NotOursError:

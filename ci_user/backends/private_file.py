@@ -6,11 +6,13 @@ the repository even if the way is changed meanwhile.
 
 from __future__ import annotations
 
+import fcntl
 import os
+import re
 import secrets
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Final
@@ -67,19 +69,53 @@ class Directory:
             name: The file's name in this directory.
             write: Writes the new content.
         """
-        temporary = f".{name[:200]}.{secrets.token_hex(8)}"
-        file = os.open(temporary, _WRITE, 0o600, dir_fd=self.descriptor)
+        self.sweep(name)
+        temporary, file = self._temporary(name)
         try:
             # `open` takes the descriptor over and closes it.
             with open(file, "wb") as stream:  # noqa: PTH123 - a descriptor
                 write(stream)
                 stream.flush()
                 os.fsync(stream.fileno())
-            os.replace(temporary, name, src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor)
+                # Still open, and so still locked: nobody sweeps it up.
+                os.replace(temporary, name, src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor)
         except BaseException:
-            os.unlink(temporary, dir_fd=self.descriptor)
+            with suppress(FileNotFoundError):
+                os.unlink(temporary, dir_fd=self.descriptor)
             raise
         os.fsync(self.descriptor)
+
+    def sweep(self, name: str) -> None:
+        """Delete what runs that were killed while they wrote a file left of it, since that may hold a secret."""
+        if not self.complete:
+            return
+        temporary = re.compile(re.escape(_beginning(name)) + r"[0-9a-f]{16}")
+        for found in filter(temporary.fullmatch, os.listdir(self.descriptor)):  # noqa: PTH208 - a descriptor
+            with suppress(OSError):
+                file = os.open(found, _READ, dir_fd=self.descriptor)
+                try:
+                    # A run that is alive has it locked.
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    if _is_own(os.fstat(file)):
+                        os.unlink(found, dir_fd=self.descriptor)
+                finally:
+                    os.close(file)
+
+    def _temporary(self, name: str) -> tuple[str, int]:
+        while True:
+            temporary = _beginning(name) + secrets.token_hex(8)
+            file = os.open(temporary, _WRITE, 0o600, dir_fd=self.descriptor)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                there = os.fstat(file).st_nlink > 0
+            except BaseException:
+                os.close(file)
+                os.unlink(temporary, dir_fd=self.descriptor)
+                raise
+            if there:
+                return temporary, file
+            # Swept up between the two calls.
+            os.close(file)
 
     def unlink(self, name: str) -> None:
         """Delete a file."""
@@ -186,6 +222,14 @@ class PrivateFile:
             yield Directory(directory, complete)
         finally:
             os.close(directory)
+
+
+def _beginning(name: str) -> str:
+    return f".{name[:200]}."
+
+
+def _is_own(found: os.stat_result) -> bool:
+    return stat.S_ISREG(found.st_mode) and stat.S_IMODE(found.st_mode) == 0o600 and found.st_uid == os.geteuid()
 
 
 def _inner(part: str, directory: int) -> int | None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 import sys
@@ -54,6 +55,22 @@ def test_each_recipient_reads_the_exact_values_and_nobody_else(tmp_path: Path) -
         assert pyrage.decrypt(file(tmp_path).read_bytes(), [one]).decode() == expected
     with pytest.raises(pyrage.DecryptError):
         pyrage.decrypt(file(tmp_path).read_bytes(), [stranger])
+
+
+def rsa(bits: int) -> str:
+    """Return an SSH public key of this size, which nobody has the private one of."""
+    number = (1 << bits) - 1
+    parts = (b"ssh-rsa", (65537).to_bytes(3), b"\0" + number.to_bytes(bits // 8))
+    return "ssh-rsa " + base64.b64encode(b"".join(len(part).to_bytes(4) + part for part in parts)).decode()
+
+
+def test_as_many_recipients_as_there_may_be_make_no_file_too_long_to_be_known_again(tmp_path: Path) -> None:
+    own, key = identity(), new_key()
+    recipients = [*public(own), *(f"{rsa(4096)} {number}" for number in range(99))]
+    opened(tmp_path, recipients).deliver(key)
+    assert file(tmp_path).stat().st_size > 64 * 1024
+    assert opened(tmp_path, recipients).held() == Held(key.id, None)
+    assert key.secret.reveal().encode() in pyrage.decrypt(file(tmp_path).read_bytes(), [own])
 
 
 def test_json_holds_the_same(tmp_path: Path) -> None:

@@ -3,15 +3,18 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 import pytest
 
 from ci_user.backends import Backend, open_backend, settings_model
+from ci_user.backends.private_file import PrivateFile
 from ci_user.backends.protocol import Held
 from ci_user.errors import BackendError
 from ci_user.secret import AccessKey, Secret
@@ -234,6 +237,53 @@ def test_an_interruption_leaves_nothing_behind(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(KeyboardInterrupt):
         opened(tmp_path).deliver(KEY)
     assert list((tmp_path / "keys").iterdir()) == []
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from ci_user.backends.private_file import PrivateFile
+
+def write(stream):
+    stream.write(b"SECRET")
+    stream.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+with PrivateFile(Path(sys.argv[1]), "keys/.env", "dotenv:keys/.env").directory(create=True) as directory:
+    directory.replace(".env", write)
+"""
+
+
+@pytest.mark.parametrize("act", ["deliver", "remove"])
+def test_what_a_killed_run_left_of_the_secret_goes_with_the_next(tmp_path: Path, act: str) -> None:
+    subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
+    (left,) = (tmp_path / "keys").iterdir()
+    assert left.read_bytes() == b"SECRET"
+    others = [left.with_name(name) for name in (".env.x", "..env.0123456789abcde", "..other.0123456789abcdef")]
+    readable = left.with_name("..env.0123456789abcdef")
+    for other in (*others, readable):
+        other.touch(0o600)
+    readable.chmod(0o644)
+    backend = opened(tmp_path)
+    if act == "deliver":
+        backend.deliver(KEY)
+        others.append(left.with_name(".env"))
+    else:
+        assert backend.remove() is False
+    assert set(left.parent.iterdir()) == {*others, readable}
+
+
+def test_what_another_run_is_writing_is_not_swept_up(tmp_path: Path) -> None:
+    place = PrivateFile(tmp_path, "keys/.env", "dotenv:keys/.env")
+    with place.directory(create=True) as directory:
+
+        def write(stream: BinaryIO) -> None:
+            stream.write(b"x")
+            opened(tmp_path).deliver(KEY)
+            opened(tmp_path).remove()
+
+        directory.replace(".env", write)
+    assert (tmp_path / "keys" / ".env").read_bytes() == b"x"
 
 
 def test_two_at_once_leave_one_whole_file(tmp_path: Path) -> None:
