@@ -59,10 +59,11 @@ Whoever may create Secrets can make one that gets a token of any ServiceAccount 
 the Secret beforehand, with the annotation `ci-user/environment: PREFIX` (application-environment).
 
 With `context: NAME` in place of token and `ca_file`, the login is that context of the kubeconfig that `KUBECONFIG` names. Its
-server must be `url`. An exec plugin of it runs as under kubectl, with this process's environment and without a time limit.
+server must be `url`. An exec plugin of it runs as under kubectl, with this process's environment, for two minutes at most.
 
 The pipeline reads it as any Secret: `envFrom: [{secretRef: {name: aws-testing}}]`.
 
+- A Secret is one environment's, whatever the names in it are.
 - Only metadata is read, but `get` cannot be given without the data: the token could read the key.
 - A Pod that runs keeps the environment it began with: the grace period must outlast it.
 """,

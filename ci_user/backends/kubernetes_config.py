@@ -8,7 +8,8 @@ https://kubernetes.io/docs/concepts/configuration/organize-cluster-access-kubeco
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -19,6 +20,8 @@ from ci_user.errors import BackendError
 from ci_user.text import plain
 
 VARIABLE: Final = "KUBECONFIG"
+PLUGIN_SECONDS: Final = 120.0
+"""How long an exec plugin may take; one that opens a browser waits for a person."""
 _UNSUPPORTED: Final = {
     "insecure-skip-tls-verify": "does not verify TLS",
     "tls-server-name": "verifies TLS for another name than the address has",
@@ -71,11 +74,12 @@ def _read(context: str, url: str, files: str, target: str, words: str) -> Login 
         if refusal:
             return refusal
         configuration = library_of(target, "kubernetes.client").Configuration()
-        library.KubeConfigLoader(merged, active_context=context, config_base_path=None).load_and_set(configuration)
+        loader = library.KubeConfigLoader(merged, active_context=context, config_base_path=None)
+        _in_time(lambda: loader.load_and_set(configuration), words, target)
     except (library.ConfigException, YAMLError, OSError, KeyError, TypeError, ValueError) as error:
         return f"{words} cannot be used ({type(error).__name__})"
     proxy = None if Origin.of(url).loopback else cluster.safe_get("proxy-url")
-    return _login(configuration, proxy, words)
+    return _login(configuration, proxy, words, target)
 
 
 def _other(server: str, url: str, words: str) -> str | None:
@@ -102,14 +106,14 @@ def _unsupported(merged: Any, named: Any, cluster: Any, words: str) -> str | Non
     return f"{words} has an auth-provider; use an exec plugin" if "auth-provider" in user else None
 
 
-def _login(configuration: Any, proxy: str | None, words: str) -> Login | str:
+def _login(configuration: Any, proxy: str | None, words: str, target: str) -> Login | str:
     files = (configuration.cert_file, configuration.key_file)
     certificate = (str(files[0]), str(files[1])) if all(files) else None
 
     def authorization() -> str | None:
         if configuration.refresh_api_key_hook is not None:
             # Runs the plugin again when its token has expired.
-            configuration.refresh_api_key_hook(configuration)
+            _in_time(lambda: configuration.refresh_api_key_hook(configuration), words, target)
         # Older versions of the library have the other name.
         found = configuration.api_key.get("BearerToken") or configuration.api_key.get("authorization")
         return str(found) if found else None
@@ -123,3 +127,33 @@ def _login(configuration: Any, proxy: str | None, words: str) -> Login | str:
         certificate,
         proxy,
     )
+
+
+def _in_time(run: Callable[[], object], words: str, target: str) -> None:
+    """Run what may start a plugin, which may wait for ever; no other place waits for it then.
+
+    Raises:
+        BackendError: It is not done in time.
+    """
+    failures: list[Exception] = []
+
+    def work() -> None:
+        try:
+            run()
+        except Exception as error:  # noqa: BLE001 - raised again below, in the thread that asked
+            failures.append(error)
+
+    # A daemon, since the library gives no way to end the plugin: at its end the process does not wait for it.
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(PLUGIN_SECONDS)
+    if thread.is_alive():
+        raise BackendError(
+            f"{words}: its exec plugin is not done after {PLUGIN_SECONDS:g} seconds",
+            where=target,
+            expected="a plugin that needs no person, or one who is quick",
+            do="run the plugin by itself to see what it waits for, or log in with it beforehand",
+            runbook="backend",
+        )
+    if failures:
+        raise failures[0]

@@ -61,7 +61,8 @@ vault kv get -mount=secret -field=AWS_SECRET_ACCESS_KEY ci/shop/production
   metadata is written first: what a crash leaves tells which key each version is.
 - A promotion destroys the versions before it, since a mount's `max_versions` keeps old secrets whatever a path says; the pending
   copy goes with its metadata.
-- Whoever may write custom metadata can pretend that a path is the tool's.
+- A mount's `delete_version_after` holds for the pending copy too: it must outlast a deploy, and the time between two rotations.
+- A path is one environment's. Whoever may write custom metadata can pretend that it is the tool's.
 """,
 )
 

@@ -6,6 +6,7 @@ import base64
 import copy
 import json
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -546,6 +547,17 @@ def test_what_a_context_cannot_do_here_is_told(place: SecretPlace, caplog: pytes
         assert caught.value.where == place.open().target
     assert place.server.calls == []
     assert TOKEN not in caplog.text
+
+
+def test_a_plugin_that_waits_for_ever_holds_nobody_up(place: SecretPlace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ci_user.backends.kubernetes_config.PLUGIN_SECONDS", 0.2)
+    done = place.root / "done"
+    os.mkfifo(done)
+    environ = kubeconfig(place, exec_plugin(place, f"open({str(done)!r}).read()\n{credential(TOKEN)}"))
+    with pytest.raises(BackendError, match=r"not done after 0\.2 seconds") as caught:
+        place.open(environ=environ, context="me@cluster").held()
+    assert caught.value.where == place.open().target
+    done.write_text("")
 
 
 def test_a_kubeconfig_that_is_none_is_told_without_its_text(place: SecretPlace) -> None:
