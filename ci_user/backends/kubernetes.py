@@ -204,12 +204,14 @@ class KubernetesSecret(DeliverOnly):
 
     def remove(self) -> bool:
         """Delete the Secret; if others have added to it, only what the tool wrote."""
-        doing = f"deleting {self._place.secret}"
+        doing, begun = f"deleting {self._place.secret}", False
         for _ in _PAUSES:
             look = self._place.look()
             if look is None or look.owner != self._prefix:
-                return False
+                # It may have gone by itself meanwhile, once its finalizers were done.
+                return begun
             self._refuse_changed(look)
+            begun = True
             # What waits for its finalizers can still be read: just the key is taken off.
             alone = look.tracked and look.keys <= set(look.names) and not look.ending
             if self._place.delete(doing, look) if alone else self._place.take_off(doing, look):

@@ -326,6 +326,20 @@ def test_a_secret_that_waits_for_its_finalizers_takes_no_key_and_keeps_none(plac
             refused()
 
 
+def test_a_secret_whose_finalizers_are_done_at_once_was_removed(place: SecretPlace) -> None:
+    place.deliver(new_key())
+    assert place.stored is not None
+    place.stored.finalized = False
+
+    def done(call: Call, _: Reply) -> None:
+        if call.method == "DELETE":
+            del place.server.secrets[place.namespace, place.name]
+
+    place.server.after = done
+    assert place.open().remove() is True
+    assert place.stored is None
+
+
 def test_a_key_in_a_secret_that_is_being_deleted_does_not_count(place: SecretPlace) -> None:
     place.deliver(new_key())
     assert place.stored is not None
