@@ -316,7 +316,10 @@ class _Answer:
         sure = {*known, *self.order.delete_keys}
         if self.order.all_keys or all(key.id in sure for key in keys):
             return list(keys)
-        ours, silent = self._ours()
+        ours, silent = self._journalled()
+        if not all(key.id in sure | ours for key in keys):
+            # Places are asked only about keys that the journal does not know: one that does not answer takes its time.
+            ours |= self._held_anywhere()
         sure |= ours
         self.strangers = tuple(key.id for key in keys if key.active and key.id not in sure)
         if self.strangers and silent is not None:
@@ -329,28 +332,28 @@ class _Answer:
             )
         return [key for key in keys if key.id in sure]
 
-    def _ours(self) -> tuple[set[str], CiUserError | None]:
-        """Return the keys that journal or backends know, and why the journal could not be read, if it could not."""
+    def _journalled(self) -> tuple[set[str], CiUserError | None]:
+        """Return the keys that the journal knows, and why it could not be read, if it could not."""
         from ci_user.lease import peek
 
-        ours: set[str] = set()
-        silent: CiUserError | None = None
         try:
-            ours |= set(peek(self.run.bucket, self.run.environment.state.lease_key).journal.keys)
+            return set(peek(self.run.bucket, self.run.environment.state.lease_key).journal.keys), None
         except (AwsError, StateBucketError, KeyStateError, CredentialsError) as error:
-            silent = error
+            return set(), error
+
+    def _held_anywhere(self) -> set[str]:
+        """Return the keys that the backends hold which answer."""
         # What a place that cannot be asked holds, the journal tells; how long it is asked for holds up nothing but itself.
         answers = side_by_side({backend.target: backend.held for backend in self._backends()})
-        if answers.stopped is not None:
+        if answers.stopped is not None and not isinstance(answers.stopped, Exception):
+            # Ctrl-C. A backend that fails in a way of its own, as another package's may, stops no answer to a leak.
             raise answers.stopped
-        for held in answers.values.values():
-            ours |= {key_id for key_id in (held.current, held.pending) if key_id}
-        return ours, silent
+        return {key_id for held in answers.values.values() for key_id in (held.current, held.pending) if key_id}
 
     def _backends(self) -> Sequence[Backend]:
         try:
             return self.run.backends()
-        except (BackendError, CredentialsError):
+        except Exception:  # noqa: BLE001 - another package's code may raise anything, and a leak is answered without it
             return ()
 
     def _wait_until_refused(self, keys: Sequence[LiveKey]) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ci_user import tfvars
 from ci_user.credentials import Accesses, AwsAccess, Caller, resolve
-from ci_user.errors import BackendError, CredentialsError, ToolchainError
+from ci_user.errors import CiUserError, ToolchainError
 from ci_user.files import private_directory
 from ci_user.terraform_cli import Terraform, backend_settings, write_state_profile
 
@@ -202,7 +202,7 @@ class Run:
                         settings, fenced, self.environment, self.loaded.root, environ=self.environ, check=check
                     )
                 )
-            except (BackendError, CredentialsError) as error:
+            except CiUserError as error:
                 closed[target] = error.what
         return tuple(found), closed
 

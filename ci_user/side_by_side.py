@@ -85,4 +85,6 @@ def _alone(work: Mapping[str, Callable[[], _T]]) -> Answers[_T]:
             values[name] = one()
         except CiUserError as error:
             failures[name] = error
+        except Exception as error:  # noqa: BLE001 - a mistake is handed on, as from a thread
+            return Answers(values, failures, error)
     return Answers(values, failures)

@@ -187,21 +187,27 @@ class Settings(HostedSettings):
     def parts(self) -> tuple[str, ...]:
         """Return the kind of place and its names, in lower case, since GitHub takes Shop/App and shop/app for the same."""
         if self.organization is not None:
-            return ("organization", self.organization.translate(_LOWER))
+            # Who may read the key is part of where it goes: a run that nobody confirmed must not widen it.
+            readers = (
+                (",".join(sorted(name.translate(_LOWER) for name in self.repositories)),) if self.repositories else ()
+            )
+            return ("organization", self.organization.translate(_LOWER), str(self.visibility), *readers)
         names = str(self.repository).split("/")
         place = ("repository", *names) if self.environment is None else ("environment", *names, self.environment)
         return tuple(part.translate(_LOWER) for part in place)
 
     @classmethod
     def of_parts(cls, parts: Sequence[str]) -> dict[str, Any] | None:
-        """Return the repository, the repository and its environment, or the organisation, whose visibility is not told."""
+        """Return the repository, the repository and its environment, or the organisation and who reads there."""
         match list(parts):
             case ["repository", owner, name]:
                 return {"repository": f"{owner}/{name}"}
             case ["environment", owner, name, environment]:
                 return {"repository": f"{owner}/{name}", "environment": environment}
-            case ["organization", name]:
-                return {"organization": name, "visibility": "private"}
+            case ["organization", name, visibility]:
+                return {"organization": name, "visibility": visibility}
+            case ["organization", name, "selected", repositories]:
+                return {"organization": name, "visibility": "selected", "repositories": tuple(repositories.split(","))}
         return None
 
     def scope(self) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from ci_user.backends.gitlab_variables import Variables
 from ci_user.backends.hosted import HostedSettings
 from ci_user.backends.http import Origin
-from ci_user.backends.protocol import About, BackendSettings, OpenContext
+from ci_user.backends.protocol import About, BackendSettings, EnvironmentNames, OpenContext
 from ci_user.backends.slots import SlotBackend
 from ci_user.environment_fields import Url, expected, matching
 
@@ -107,20 +107,37 @@ class Settings(HostedSettings):
         return self
 
     def parts(self) -> tuple[str, ...]:
-        """Return the kind, with @SCOPE where there is one, and the path's parts."""
+        """Return the kind with its readers, with @SCOPE where there is one, and the path's parts.
+
+        Who may read the key is part of where it goes: a run that nobody confirmed must not widen it.
+        """
+        kind = "instance" if self.instance else "project" if self.project is not None else "group"
+        told = {"protected": bool(self.protected), "hidden": self.hidden, "unmasked": not self.masked}
+        kind += "".join(f"+{name}" for name, so in told.items() if so)
         if self.instance:
-            return ("instance",)
-        kind = "project" if self.project is not None else "group"
+            return (kind,)
         scope = "" if self.environment_scope == _EVERYWHERE else f"@{self.environment_scope}"
         return (f"{kind}{scope}", *(self.project or str(self.group)).split("/"))
+
+    def target(self, environment: EnvironmentNames) -> str:
+        """Return the place's line; where `protected` is left out it is the environment's."""
+        if self.protected is None:
+            return self.model_copy(update={"protected": environment.protected}).target(environment)
+        return super().target(environment)
 
     @classmethod
     def of_parts(cls, parts: Sequence[str]) -> dict[str, Any] | None:
         """Return project, group or instance, and the scope."""
-        kind, _, scope = parts[0].partition("@") if parts else ("", "", "")
+        told, _, scope = parts[0].partition("@") if parts else ("", "", "")
+        kind, *readers = told.split("+")
+        flags = {
+            "protected": "protected" in readers,
+            "hidden": "hidden" in readers,
+            "masked": "unmasked" not in readers,
+        }
         if kind == "instance":
-            return {"instance": True}
-        found = {kind: "/".join(parts[1:]), "environment_scope": scope or _EVERYWHERE}
+            return {"instance": True, **flags}
+        found = {kind: "/".join(parts[1:]), "environment_scope": scope or _EVERYWHERE, **flags}
         return found if kind in ("project", "group") else None
 
     def what(self) -> str:

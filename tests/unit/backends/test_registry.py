@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from ci_user.backends import UnknownBackendError, names, open_backend, settings_model
+from ci_user.backends import UnknownBackendError, names, open_backend, settings_model, settings_of
 from ci_user.backends.aws import key_id_of, version_id
 from ci_user.backends.protocol import BackendSettings
 from ci_user.errors import BackendError
@@ -160,3 +160,33 @@ def test_asking_for_names_imports_no_backend_and_no_sdk() -> None:
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert out.stdout.strip() == "['ci_user.backends.entry_points', 'ci_user.backends.protocol']"
+
+
+def target_of(backend: str, /, **more: object) -> str:
+    return settings(backend, **more).target(Names())
+
+
+def test_who_may_read_the_key_is_part_of_the_place() -> None:
+    """Else a nightly rotation would widen it, since it refuses new places only."""
+    lines = [
+        target_of("github", organization="shop", visibility="all"),
+        target_of("github", organization="shop", visibility="private"),
+        target_of("github", organization="shop", visibility="selected", repositories=["a"]),
+        target_of("github", organization="shop", visibility="selected", repositories=["b", "a"]),
+        target_of("gitlab", project="shop/app"),
+        target_of("gitlab", project="shop/app", protected=True),
+        target_of("gitlab", project="shop/app", masked=False),
+        target_of("gitlab", project="shop/app", hidden=True),
+        target_of("gitlab", url="https://git.example.com", instance=True),
+        target_of("gitlab", url="https://git.example.com", instance=True, protected=True),
+    ]
+    assert len(set(lines)) == len(lines), lines
+    for line in lines:
+        found = settings_of(line, Names())
+        assert found is not None, line
+        assert found.target(Names()) == line
+    both = ["b", "a"], ["A", "b"]
+    assert len({target_of("github", organization="shop", visibility="selected", repositories=one) for one in both}) == 1
+    protected = replace(Names(), protected=True)
+    one = settings("gitlab", project="shop/app")
+    assert one.target(protected) == target_of("gitlab", project="shop/app", protected=True)
