@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Final
 
 from pydantic import (
@@ -156,7 +156,13 @@ class Environment(Model):
     @classmethod
     def _secrets_fit(cls, value: tuple[BackendSettings, ...], info: ValidationInfo) -> tuple[BackendSettings, ...]:
         problems: list[Problem] = []
+        files: set[PurePosixPath] = set()
         for index, item in enumerate(value):
+            path = getattr(item, "path", None)
+            if path is not None and item.backend in ("age", "dotenv"):
+                if PurePosixPath(path) in files:
+                    problems.append(((index, "path"), "another file: two entries would take it from each other", path))
+                files.add(PurePosixPath(path))
             key, region = (
                 getattr(item, "kms_key", None),
                 getattr(item, "region", None) or info.data.get("region"),

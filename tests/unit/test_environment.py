@@ -203,6 +203,13 @@ def test_an_endpoint_is_https_or_on_this_machine(url: str) -> None:
     assert environment(endpoint_url=url).endpoint_url == url
 
 
+def test_two_entries_do_not_take_one_file_from_each_other() -> None:
+    first = {"backend": "age", "path": "a/key.age", "recipients": ["age1" + "q" * 58]}
+    for second in ({"backend": "dotenv", "path": "./a/key.age"}, {**first, "recipients": ["age1" + "p" * 58]}):
+        found = refusals(secrets=[{"backend": "aws-ssm", "name": "/a"}, first, second])
+        assert "secrets.2.path" in found, found
+
+
 def test_a_protected_environment_refuses_a_local_file() -> None:
     items = [{"backend": "aws-secrets-manager", "name": "a"}, {"backend": "dotenv", "path": "x.env"}]
     assert refusals(secrets=items, protected=True).keys() == {"secrets.1.backend"}
