@@ -192,7 +192,7 @@ class AzureDevOpsBackend(DeliverOnly):
         """Return the key id in the note, if it was written for this group and every variable that it names is there, a secret."""
         group = self._groups.read()
         note = self._ours(group)
-        if note is None or not note.stamps or self._elsewhere(note) or self._changed(group, note):
+        if note is None or not note.stamps or note.elsewhere(self.target) or self._changed(group, note):
             return Held(None, None)
         whole = note.key_id is not None and all(group.find(name) for name in note.stamps)
         # A clone of another group has its note, and not its secrets.
@@ -227,7 +227,7 @@ class AzureDevOpsBackend(DeliverOnly):
         with alone(self._place):
             group = self._groups.read()
             note = self._ours(group)
-            if note is None or not note.stamps or self._elsewhere(note):
+            if note is None or not note.stamps or note.elsewhere(self.target):
                 return False
             self._refuse_changed(group, note)
             variables = group.without((*note.stamps, self._note_name))
@@ -238,10 +238,6 @@ class AzureDevOpsBackend(DeliverOnly):
             after = self._groups.read()
             self._refuse_lost([name for name in note.stamps if after.find(name)])
             return True
-
-    def _elsewhere(self, note: Note) -> bool:
-        """Return whether the file came to call these variables by another line: the old one would empty the new one."""
-        return note.place not in ("", self.target)
 
     def _note(self, group: Group) -> Note | None:
         variable = group.find(self._note_name)

@@ -56,6 +56,10 @@ class Note:
     stamps: Mapping[str, str]
     place: str = field(default="", compare=False)
 
+    def elsewhere(self, target: str) -> bool:
+        """Return whether the file came to call the place by another line: emptying the old one would empty the new one."""
+        return self.place not in ("", target)
+
     def text(self) -> str:
         """Return it as one line for a variable's value."""
         told = {"environment": self.owner, "key": self.key_id, "variables": dict(self.stamps)}
@@ -159,7 +163,7 @@ class SlotBackend(DeliverOnly):
         """Return the key id in the note, if every variable is as it was written."""
         look = self._store.look()
         note = self._ours(look)
-        if note is None or self._elsewhere(note) or self._changed(look, note):
+        if note is None or note.elsewhere(self.target) or self._changed(look, note):
             return Held(None, None)
         whole = note.key_id is not None and all(name in look.stamps for name in note.stamps)
         if whole and set(note.stamps) == set(self._names.all):
@@ -202,7 +206,7 @@ class SlotBackend(DeliverOnly):
         with alone(self.target):
             look = self._store.look()
             note = self._ours(look)
-            if note is None or self._elsewhere(note):
+            if note is None or note.elsewhere(self.target):
                 return False
             self._refuse_changed(look, note)
             for name in note.stamps:
@@ -217,10 +221,6 @@ class SlotBackend(DeliverOnly):
 
     def _ours(self, look: Look) -> Note | None:
         return look.note if look.note is not None and look.note.owner == self._prefix else None
-
-    def _elsewhere(self, note: Note) -> bool:
-        """Return whether the file came to call this place by another line: emptying the old one would empty the new one."""
-        return note.place not in ("", self.target)
 
     def _checked(self) -> Look:
         """Return what is there, which is ours or nothing, and nobody else's change."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import itertools
 import json
@@ -12,10 +11,8 @@ import socket
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
-from urllib.parse import quote
 
 import pytest
 
@@ -24,12 +21,10 @@ from ci_user.backends.memory import MemoryBackend
 from ci_user.backends.protocol import Held
 from ci_user.credentials import AwsAccess
 from ci_user.errors import BackendError, LeaseLostError
-from ci_user.logs import quiet_botocore
 from ci_user.secret import AccessKey, Secret
 from tests.contract.doubles import vault
-
-SECRET = 'wJalr/XUtnFEMI+K7MDENG"bPxRfiCYEXAMPLE&KEY'
-NUMBERS = itertools.count(10**7)
+from tests.contract.place import SECRET, Names, new_key
+from tests.contract.showing import forms, leaks, shown
 
 
 class EmbeddedAws(Protocol):
@@ -43,21 +38,6 @@ class EmbeddedAws(Protocol):
     def access(self) -> AwsAccess: ...
 
     def client(self, service: str, region: str | None = None, *, attempts: int = 4) -> Any: ...
-
-
-def new_key() -> AccessKey:
-    return AccessKey(f"AKIATEST{next(NUMBERS)}AAAA", Secret(SECRET))
-
-
-@dataclass(frozen=True)
-class Names:
-    name: str = "testing"
-    prefix: str = "shop-testing"
-    account_id: str = "000000000000"
-    region: str = "eu-west-1"
-    partition: str = "aws"
-    protected: bool = False
-    sandbox: bool = True
 
 
 class Watched:
@@ -559,49 +539,10 @@ def test_a_failing_call_tells_operation_and_target_and_loses_nothing(
         deliver(aws_place.open(), key)
     aws_place.watched.answer = lambda _: None
     assert caught.value.where == aws_place.open().target
-    assert leaks(shown(caught.value)) == []
+    assert leaks(shown(caught.value, frames_of_tests=True)) == []
     assert aws_place.consumed() in {old.id, key.id}
     deliver(aws_place.open(), key)
     assert aws_place.open().held() == Held(key.id, None)
-
-
-def forms(secret: str) -> set[str]:
-    """Every way in which the secret might be written."""
-    data = secret.encode()
-    encoded = {base64.b64encode(b"x" * shift + data)[4:-4].decode() for shift in range(3)}
-    quoted = json.dumps(secret)[1:-1]
-    return {secret, quote(secret), quote(secret, safe=""), quoted, json.dumps(quoted)[1:-1], *encoded}
-
-
-def leaks(text: str) -> list[str]:
-    return sorted(form for form in forms(SECRET) if form in text)
-
-
-def shown(error: BaseException) -> str:
-    report = traceback.TracebackException.from_exception(error, capture_locals=True)
-    return "".join(report.format()) + repr(error) + str(error) + chain(error)
-
-
-def chain(error: BaseException) -> str:
-    """The traceback of what is behind a suppressed context, which `format` leaves out."""
-    parts, behind = [], error.__context__ or error.__cause__
-    while behind is not None:
-        parts.append("".join(traceback.TracebackException.from_exception(behind, capture_locals=True).format()))
-        behind = behind.__context__ or behind.__cause__
-    return "".join(parts)
-
-
-@pytest.fixture
-def debug_log() -> Iterator[io.StringIO]:
-    stream = io.StringIO()
-    handler, root = logging.StreamHandler(stream), logging.getLogger()
-    before = root.level
-    root.addHandler(handler)
-    root.setLevel(logging.DEBUG)
-    quiet_botocore()
-    yield stream
-    root.removeHandler(handler)
-    root.setLevel(before)
 
 
 def test_nothing_shows_the_secret(place: Place, debug_log: io.StringIO, capfd: pytest.CaptureFixture[str]) -> None:
@@ -621,7 +562,7 @@ def test_nothing_shows_the_secret(place: Place, debug_log: io.StringIO, capfd: p
         try:
             failing()
         except BackendError as error:
-            found.append(shown(error))
+            found.append(shown(error, frames_of_tests=True))
     if isinstance(place, AwsPlace):
         assert "Making request for" in debug_log.getvalue()
         assert len(found) == 8
@@ -649,4 +590,4 @@ def test_a_lost_lease_passes_through_without_the_request(aws_place: AwsPlace, be
         deliver(backend, new_key())
     assert not [frame for frame in traceback.extract_tb(caught.tb) if "botocore" in frame.filename]
     assert caught.value.__context__ is None
-    assert leaks(shown(caught.value)) == []
+    assert leaks(shown(caught.value, frames_of_tests=True)) == []

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import functools
 import io
 import itertools
 import json
-import logging
 import os
 import stat
 import threading
-import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -26,7 +23,8 @@ from ci_user.backends import Backend, open_backend, settings_model, settings_of
 from ci_user.backends.protocol import Held
 from ci_user.errors import BackendError
 from ci_user.secret import AccessKey
-from tests.contract.place import SECRET, Names, NoAccess, new_key
+from tests.contract.place import Names, NoAccess, new_key
+from tests.contract.showing import leaks, shown
 
 TESTING = Names()
 CHANGING = ("replace", "unlink", "fsync", "mkdir")
@@ -430,37 +428,6 @@ def test_it_cannot_be_the_stage(place: FilePlace) -> None:
 
 
 # What must not be told
-
-
-def leaks(text: str) -> list[str]:
-    forms = {SECRET, json.dumps(SECRET)[1:-1]}
-    forms |= {base64.b64encode(b"x" * shift + SECRET.encode()).decode()[4:-4] for shift in range(3)}
-    return sorted(form for form in forms if form in text)
-
-
-def shown(error: BaseException) -> str:
-    """Return a report with all locals, without the frames of tests, which know the secret."""
-    found: list[str] = []
-    while True:
-        frames = traceback.TracebackException.from_exception(error, capture_locals=True).stack
-        found += [str(frame.locals) for frame in frames if "/tests/" not in frame.filename]
-        found += [str(error), repr(error), repr(vars(error))]
-        behind = error.__context__ or error.__cause__
-        if behind is None:
-            return "\n".join(found)
-        error = behind
-
-
-@pytest.fixture
-def debug_log() -> Iterator[io.StringIO]:
-    stream = io.StringIO()
-    handler, root = logging.StreamHandler(stream), logging.getLogger()
-    before = root.level
-    root.addHandler(handler)
-    root.setLevel(logging.DEBUG)
-    yield stream
-    root.removeHandler(handler)
-    root.setLevel(before)
 
 
 def test_nothing_but_the_file_shows_the_secret(

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import itertools
 import json
-import logging
 import threading
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import pytest
 
@@ -22,9 +18,9 @@ from ci_user.backends import Backend, open_backend, settings_of
 from ci_user.backends import http as backends_http
 from ci_user.backends.protocol import Held
 from ci_user.errors import BackendError, LeaseLostError
-from ci_user.logs import quiet_botocore
 from tests.contract import doubles
 from tests.contract.place import SECRET, TOKEN, Names, NoAccess, Place, new_key
+from tests.contract.showing import leaks, shown
 from tests.live.harmless import harmless
 from tests.vendors.server import Call, Reply
 
@@ -427,51 +423,6 @@ def test_a_lost_lease_stops_it_before_the_request(place: Place) -> None:
 def echo(call: Call) -> str:
     """Return what a careless vendor might say of a request: all of it."""
     return f"bad value {call.body!r} in {dict(call.headers)!r}"
-
-
-def forms(secret: str) -> set[str]:
-    """Every way in which a secret might be written."""
-    data = secret.encode()
-    encoded = {base64.b64encode(b"x" * shift + data)[4:-4].decode() for shift in range(3)}
-    quoted = json.dumps(secret)[1:-1]
-    return {secret, quote(secret), quote(secret, safe=""), quoted, json.dumps(quoted)[1:-1], *encoded}
-
-
-def leaks(text: str) -> list[str]:
-    return sorted(form for secret in (SECRET, TOKEN) for form in forms(secret) if form in text)
-
-
-def shown(error: BaseException) -> str:
-    report = traceback.TracebackException.from_exception(error, capture_locals=True)
-    parts = ["".join(report.format()), repr(error), str(error), repr(vars(error))]
-    behind = error.__context__ or error.__cause__
-    while behind is not None:
-        parts.append("".join(traceback.TracebackException.from_exception(behind, capture_locals=True).format()))
-        behind = behind.__context__ or behind.__cause__
-    # The test's own frames hold the double, which knows the secret.
-    return "\n".join(line for part in parts for line in _outside_tests(part))
-
-
-def _outside_tests(text: str) -> Iterator[str]:
-    own = False
-    for line in text.splitlines():
-        if line.startswith('  File "'):
-            own = "/tests/" in line
-        if not own:
-            yield line
-
-
-@pytest.fixture
-def debug_log() -> Iterator[io.StringIO]:
-    stream = io.StringIO()
-    handler, root = logging.StreamHandler(stream), logging.getLogger()
-    before = root.level
-    root.addHandler(handler)
-    root.setLevel(logging.DEBUG)
-    quiet_botocore()
-    yield stream
-    root.removeHandler(handler)
-    root.setLevel(before)
 
 
 def test_nothing_shows_the_secret_or_the_token(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import secrets
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import pytest
@@ -16,6 +15,7 @@ from ci_user.backends.protocol import Held
 from ci_user.credentials import AwsAccess
 from ci_user.errors import BackendError
 from ci_user.secret import AccessKey, Secret
+from tests.contract.place import Names
 
 NUMBERS = itertools.count(10**7)
 TAGS = [{"Key": "ci-user:environment", "Value": "shop-testing"}]
@@ -27,17 +27,6 @@ class EmbeddedAws(Protocol):
     def access(self) -> AwsAccess: ...
 
     def client(self, service: str, region: str | None = None, *, attempts: int = 4) -> Any: ...
-
-
-@dataclass(frozen=True)
-class Names:
-    name: str = "testing"
-    prefix: str = "shop-testing"
-    account_id: str = "000000000000"
-    region: str = "eu-west-1"
-    partition: str = "aws"
-    protected: bool = False
-    sandbox: bool = True
 
 
 def new_key() -> AccessKey:

@@ -18,6 +18,7 @@ from ci_user.backends.private_file import PrivateFile
 from ci_user.backends.protocol import Held
 from ci_user.errors import BackendError
 from ci_user.secret import AccessKey, Secret
+from tests.contract.place import NoAccess
 
 KEY = AccessKey("AKIAIOSFODNN7EXAMPLE", Secret("wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"))
 OTHER = AccessKey("AKIAI44QH8DHBEXAMPLE", Secret("je7MtGbClwBF/2Zp9Utk/h3yCo8nvbEXAMPLEKEY"))
@@ -32,15 +33,6 @@ class Names:
     partition: str = "aws"
     protected: bool = False
     sandbox: bool = True
-
-
-class NoAccess:
-    account_id = "000000000000"
-    region = "eu-west-1"
-    partition = "aws"
-
-    def client(self, service: str, region: str | None = None, *, attempts: int = 4) -> Any:
-        raise AssertionError("nothing may be contacted")
 
 
 def opened(root: Path, path: str = "keys/.env", names: Names | None = None) -> Backend:

@@ -4,7 +4,6 @@ import subprocess
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -13,6 +12,7 @@ from ci_user.backends import UnknownBackendError, names, open_backend, settings_
 from ci_user.backends.aws import key_id_of, version_id
 from ci_user.backends.protocol import BackendSettings
 from ci_user.errors import BackendError
+from tests.contract.place import NoAccess
 
 
 @dataclass(frozen=True)
@@ -24,15 +24,6 @@ class Names:
     partition: str = "aws"
     protected: bool = False
     sandbox: bool = False
-
-
-class NoAccess:
-    account_id = "000000000000"
-    region = "eu-west-1"
-    partition = "aws"
-
-    def client(self, service: str, region: str | None = None, *, attempts: int = 4) -> Any:
-        raise AssertionError("nothing may be contacted")
 
 
 KEY_ARN = "arn:aws:kms:eu-west-1:111111111111:key/11111111-2222-3333-4444-555555555555"
