@@ -137,8 +137,9 @@ def test_a_stage_that_another_environment_took_first_is_told_without_an_index() 
 
 
 def test_beside_a_kept_stage_the_index_is_still_the_files() -> None:
-    (problem,) = collisions([environment(FILE, {**FILE, "path": "other.env"}, FILE)])
-    assert problem.startswith("environments/testing.yaml: secrets[2]: ")
+    taker = environment({**FILE, "path": "other.env"}, FILE)
+    (problem,) = collisions([environment(FILE, name="alpha"), taker])
+    assert problem.startswith("environments/testing.yaml: secrets[1]: environments/alpha.yaml delivers to ")
 
 
 def test_stages_of_different_environments_are_different_places() -> None:
