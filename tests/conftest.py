@@ -160,7 +160,7 @@ def terraform_binary(toolchain: Toolchain) -> Path:
 def terraform_environment(toolchain: Toolchain) -> dict[str, str]:
     """The whole environment of a Terraform process; ``aws.exports()`` adds the way to the embedded AWS."""
     child = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LANG") if name in os.environ}
-    child |= {"CHECKPOINT_DISABLE": "1", "TF_IN_AUTOMATION": "1", "TF_INPUT": "0"}
+    child |= {"CHECKPOINT_DISABLE": "1", "TF_IN_AUTOMATION": "1", "TF_INPUT": "0", "GOGC": "400"}
     child |= {"AWS_EC2_METADATA_DISABLED": "true"}
     if toolchain.cli_config:
         child["TF_CLI_CONFIG_FILE"] = str(toolchain.cli_config)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import datetime as dt
-import json
 import os
 import shutil
-import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,9 +13,12 @@ from typing import Any
 
 import yaml
 
+from tests.forked import Done, Forks
 from tests.proxy import Proxy
 
 ROOT = Path(__file__).resolve().parent.parent
+
+__all__ = ["ROOT", "Done", "Project"]
 
 # What an environment of the tests says; `changes` of the tests go on top.
 BASE: dict[str, Any] = {
@@ -29,24 +31,6 @@ BASE: dict[str, Any] = {
     "secrets": [{"backend": "aws-secrets-manager", "name": "ci-user/shop/testing"}],
     "verification": {"successes": 2, "interval": "10ms", "deadline": "5s", "lag": "0s"},
 }
-
-
-@dataclass(frozen=True)
-class Done:
-    """How a command ended, and what it printed."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def text(self) -> str:
-        """Both streams."""
-        return self.out + self.err
-
-    def json(self) -> Any:
-        """Return standard output as the JSON document that `--json` promises."""
-        return json.loads(self.out)
 
 
 @dataclass
@@ -104,16 +88,9 @@ class Project:
         return [sys.executable, "-m", "invoke", *arguments]
 
     def invoke(self, *arguments: str, stdin: str | None = None, **environ: str) -> Done:
-        """Run a task to its end."""
-        done = subprocess.run(
-            self.command(*arguments),
-            cwd=self.root,
-            env=self.environ | environ,
-            input=stdin,
-            stdin=subprocess.DEVNULL if stdin is None else None,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=200,
-        )
-        return Done(done.returncode, done.stdout, done.stderr)
+        """Run a task to its end, in a process of its own."""
+        return _FORKS.invoke(self.root, self.environ | environ, arguments, stdin)
+
+
+_FORKS = Forks()
+atexit.register(_FORKS.close)

@@ -33,18 +33,27 @@ PARTS: Final = 3
 """Into how many tests the kills of a command are split, so that they run side by side."""
 
 
-def kills(requests: Sequence[Request], part: int) -> list[tuple[int, Moment]]:
-    """Return this part of the kills for a recorded run: the number of each request, and a moment.
+def kills(requests: Sequence[Request], files: Sequence[bytes], part: int) -> list[tuple[int, Moment]]:
+    """Return this part of the kills for a recorded run: the number of a request, and a moment.
 
-    Each request is killed once, what only reads at the three moments in turn, what changes something after it took effect, with
-    the answer or without. So each world that a kill can leave is left by one: it is the same before a request and after the one
-    before it. With ``CI_USER_LONG`` set, as in `make test-long`, every request is killed at all three moments.
+    Each world that a kill can leave is left by one: what changes something is killed after it took effect, with the answer or
+    without, what only reads where it is the first in its world. It is the same world before a request as after the one before
+    it, unless a file was written in between. With ``CI_USER_LONG`` set, as in `make test-long`, every request is killed at all
+    three moments.
+
+    Args:
+        requests: Those of a run that was not killed.
+        files: What lay on the disk when each of them was sent.
+        part: Which of the parts.
     """
     chosen: list[tuple[int, Moment]] = []
     for n, request in enumerate(requests):
-        in_turn = 1 + n % 2 if request.changing else n % len(MOMENTS)
-        moments = MOMENTS if os.environ.get("CI_USER_LONG") else (MOMENTS[in_turn],)
-        chosen += [(n, moment) for moment in moments]
+        if os.environ.get("CI_USER_LONG"):
+            chosen += [(n, moment) for moment in MOMENTS]
+        elif request.changing:
+            chosen.append((n, MOMENTS[1 + n % 2]))
+        elif n == 0 or files[n] != files[n - 1]:
+            chosen.append((n, MOMENTS[n % len(MOMENTS)]))
     return chosen[part::PARTS]
 
 
@@ -74,6 +83,8 @@ class Killer:
     moment: Moment = MOMENTS[0]
     count: int = 0
     hit: Request | None = None
+    file: Path | None = None
+    files: list[bytes] = field(default_factory=list)
 
     def before(self, request: Request) -> Answer | None:
         if self.hit is not None:
@@ -82,6 +93,7 @@ class Killer:
         if self.count == self.n:
             self.hit = request
         self.count += 1
+        self.files.append(self.file.read_bytes() if self.file is not None and self.file.exists() else b"")
         # What is answered here never reaches the server, so that its first two moments are one.
         if request is self.hit and self.moment in (MOMENTS[:2] if request.action in UNKNOWN else MOMENTS[:1]):
             self.zygote.kill()
@@ -116,6 +128,7 @@ class World:
     bucket: str
     application: str = ""
     requests: list[Request] = field(default_factory=list)
+    files: list[bytes] = field(default_factory=list)
 
     def fresh(self, **changes: Any) -> World:
         """Begin anew with another application: a user without keys, and nothing delivered."""
@@ -166,9 +179,10 @@ class World:
         """Run a command in a process of its own."""
         self.proxy.clear()
         killer = killer or Killer(self.zygote)
+        killer.file = self.dotenv
         self.proxy.before, self.proxy.after, self.proxy.passed = killer.before, killer.after, killer.passed
         ended = self.zygote.run(name, env="testing", **(flags or {}))
-        self.requests = list(self.proxy.requests)
+        self.requests, self.files = list(self.proxy.requests), killer.files
         return ended
 
     def kill(self, name: str, n: int, moment: Moment, flags: Mapping[str, Any] | None = None) -> str:

@@ -34,7 +34,7 @@ def test_a_deploys_first_key(made: World, part: int) -> None:
     made.fresh()
     assert made.run("deploy").code == 0
     made.assert_one_key("never killed")
-    for n, moment in kills(made.requests, part):
+    for n, moment in kills(made.requests, made.files, part):
         made.fresh()
         when = made.kill("deploy", n, moment)
         again = made.run("deploy")
@@ -50,7 +50,7 @@ def test_a_rotation(made: World, part: int) -> None:
     assert made.run("rotate", flags).code == 0
     first = made.assert_one_key("never killed")
     begins = beginning(made.requests)
-    for n, moment in kills(made.requests, part):
+    for n, moment in kills(made.requests, made.files, part):
         when = made.kill("rotate", n, moment, flags)
         made.assert_consumers_can_work(when)
         if n < begins:
@@ -69,7 +69,7 @@ def test_a_revocation(made: World, part: int) -> None:
     assert made.run("deploy").code == 0
     assert made.run("revoke", flags).code == 0
     begins = beginning(made.requests)
-    for n, moment in kills(made.requests, part):
+    for n, moment in kills(made.requests, made.files, part):
         leaked = made.held()
         assert leaked is not None
         when = made.kill("revoke", n, moment, flags)
@@ -101,7 +101,7 @@ def test_a_revocation_without_a_replacement(made: World, part: int) -> None:
     made.assert_no_key("never killed")
     # Up to the lease it is the same run as with a replacement.
     own = next(n for n, request in enumerate(made.requests) if request.changing and "lease.json" in request.path)
-    for n, moment in kills(made.requests, part):
+    for n, moment in kills(made.requests, made.files, part):
         if n < own and not os.environ.get("CI_USER_LONG"):
             continue
         assert made.run("deploy").code == 0
@@ -124,7 +124,7 @@ def test_a_removal(made: World, part: int) -> None:
     assert made.run("destroy").code == 0
     made.assert_no_key("never killed")
     begins = beginning(made.requests)
-    for n, moment in kills(made.requests, part):
+    for n, moment in kills(made.requests, made.files, part):
         if made.held() is None:
             assert made.run("deploy").code == 0
         when = made.kill("destroy", n, moment)
