@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError
 
 from ci_user.backends.key_names import DocumentNames
 from ci_user.backends.protocol import OWNER_TAG, BackendSettings, EnvironmentNames
-from ci_user.backends.refusals import KEY_ID, NoAnswerError
+from ci_user.backends.refusals import KEY_ID, NoAnswerError, without_frames
 from ci_user.environment_fields import AccountId, KmsKeyArn, Region
 from ci_user.environment_parts import Access
 from ci_user.errors import BackendError, CiUserError
@@ -188,9 +188,8 @@ class Service:
                 runbook="backend",
             )
         except CiUserError as error:
-            # Raised by the access itself (lease lost, credentials run out), with the SDK's frames below it.
-            error.__context__ = None
-            failure = error.with_traceback(None)
+            # Raised by the access itself: lease lost, credentials run out.
+            failure = without_frames(error)
         raise failure
 
     def _refused(self, operation: str, code: str, message: str, permissions: tuple[str, ...]) -> BackendError:

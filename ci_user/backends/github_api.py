@@ -212,14 +212,8 @@ class Api:
         headers = {"Accept": "application/vnd.github+json"}
         try:
             return self._requester(auth).requestJson(method, url, dict(query or {}), headers, body)
-        except http.RedirectError:
-            return self.remote.redirected(doing)
-        except RequestException as error:
-            return self.remote.no_answer(doing, type(error).__name__)
-        except CiUserError as error:
-            # Raised by the check (the lease is lost), with the frames that hold the request below it.
-            error.__context__ = None
-            return error.with_traceback(None)
+        except (http.RedirectError, RequestException, CiUserError) as error:
+            return self.remote.failed(doing, error)
         except (WaitingError, ValueError, RecursionError):
             # A ValueError: PyGithub reads numbers from headers.
             return self.remote.not_understood(doing)

@@ -174,17 +174,11 @@ class Api:
         except GitlabError as error:
             status = error.response_code
             said = "" if secret else _words(error.error_message)
-        except RedirectError:
-            return self.remote.redirected(doing)
-        except RequestException as error:
-            return self.remote.no_answer(doing, type(error).__name__)
+        except (RedirectError, RequestException, CiUserError) as error:
+            return self.remote.failed(doing, error)
         except RecursionError:
             # The library reads an error's JSON, however deep it is.
             return self.remote.not_understood(doing)
-        except CiUserError as error:
-            # Raised by the check (the lease is lost), with the frames that hold the request below it.
-            error.__context__ = None
-            return error.with_traceback(None)
         if status is None:
             return self.remote.not_understood(doing)
         if status in expecting:

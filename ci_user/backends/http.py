@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlencode, urlsplit
 
 from ci_user import __version__
-from ci_user.backends.refusals import NoAnswerError
+from ci_user.backends.refusals import NoAnswerError, without_frames
 from ci_user.environment_fields import is_loopback
 from ci_user.errors import BackendError, CiUserError
 from ci_user.secret import Secret
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import requests
+    from requests.exceptions import RequestException
 
     from ci_user.backends.tokens import Token
 
@@ -310,6 +311,19 @@ class Remote:
             runbook="backend",
         )
 
+    def failed(self, doing: str, error: RedirectError | RequestException | CiUserError) -> CiUserError:
+        """Return the error for a request that ended without an answer of the vendor's own.
+
+        Args:
+            doing: What was asked for.
+            error: What `session` or a client over it raised; a ``CiUserError`` is the check's own: the lease is lost.
+        """
+        if isinstance(error, CiUserError):
+            return without_frames(error)
+        if isinstance(error, RedirectError):
+            return self.redirected(doing)
+        return self.no_answer(doing, type(error).__name__)
+
     def not_understood(self, doing: str) -> BackendError:
         """Return the error for an answer of another shape than the vendor documents."""
         return BackendError(
@@ -413,14 +427,8 @@ class Client:
 
         try:
             answer = self._send(method, path, query, body)
-        except RedirectError:
-            return self.remote.redirected(doing)
-        except RequestException as error:
-            return self.remote.no_answer(doing, type(error).__name__)
-        except CiUserError as error:
-            # Raised by the check (the lease is lost), with the frames that hold the request below it.
-            error.__context__ = None
-            return error.with_traceback(None)
+        except (RedirectError, RequestException, CiUserError) as error:
+            return self.remote.failed(doing, error)
         document = _json(answer.content)
         if not answer.ok and answer.status_code not in expecting:
             said = "" if secret else _message(document)

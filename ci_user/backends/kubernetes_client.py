@@ -128,14 +128,8 @@ class KubernetesClient:
             status, content = int(sent.status), sent.data
         except self._refusal as error:
             status, content = int(error.status), error.body
-        except RedirectError:
-            return self.remote.redirected(doing)
-        except RequestException as error:
-            return self.remote.no_answer(doing, type(error).__name__)
-        except CiUserError as error:
-            # Raised by the check (the lease is lost), with the frames that hold the request below it.
-            error.__context__ = None
-            return error.with_traceback(None)
+        except (RedirectError, RequestException, CiUserError) as error:
+            return self.remote.failed(doing, error)
         document = _object(content)
         answer = Answer(status, document or {})
         if status in expecting:

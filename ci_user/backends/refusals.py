@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 from ci_user.backends.protocol import OWNER_TAG
-from ci_user.errors import BackendError
+from ci_user.errors import BackendError, CiUserError
 from ci_user.text import plain
 
 KEY_ID: Final = r"[A-Z0-9]{16,31}"
@@ -101,3 +101,9 @@ def not_delivered(target: str, what: str, why: str) -> BackendError:
         do="run the same command again; if it stays so, look at the place itself",
         runbook="backend",
     )
+
+
+def without_frames(error: CiUserError) -> CiUserError:
+    """Return an error that a check raised while a request was on its way, without the frames that hold the request."""
+    error.__context__ = None
+    return error.with_traceback(None)

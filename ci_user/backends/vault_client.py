@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from ci_user.backends.http import RedirectError, session
-from ci_user.backends.refusals import extra_missing
+from ci_user.backends.refusals import extra_missing, without_frames
 from ci_user.errors import BackendError, CiUserError
 
 if TYPE_CHECKING:
@@ -104,9 +104,7 @@ class VaultClient:
                 if wait is None or not again or not isinstance(error, LostError | Timeout):
                     return self.remote.no_answer(doing, type(error).__name__)
             except CiUserError as error:
-                # Raised by the check (the lease is lost), with the frames that hold the request below it.
-                error.__context__ = None
-                return error.with_traceback(None)
+                return without_frames(error)
             else:
                 if answer.status_code != _BEHIND or wait is None:
                     return self._judged(doing, answer, member, expecting, secret=secret)

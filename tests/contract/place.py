@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import copy
 import itertools
+import os
+import stat
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
+
+import pytest
 
 from ci_user.backends import Backend, BackendSettings, settings_model
 from ci_user.backends.protocol import OpenContext
@@ -39,6 +43,21 @@ class Names:
     partition: str = "aws"
     protected: bool = False
     sandbox: bool = True
+
+
+def modes_of_what_is_synced(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list that gets the mode of each regular file at the moment it is written through to the disk."""
+    modes: list[int] = []
+    original = os.fsync
+
+    def look(descriptor: int) -> None:
+        found = os.fstat(descriptor)
+        if stat.S_ISREG(found.st_mode):
+            modes.append(stat.S_IMODE(found.st_mode))
+        original(descriptor)
+
+    monkeypatch.setattr(os, "fsync", look)
+    return modes
 
 
 class NoAccess:

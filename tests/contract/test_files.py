@@ -23,7 +23,7 @@ from ci_user.backends import Backend, open_backend, settings_model, settings_of
 from ci_user.backends.protocol import Held
 from ci_user.errors import BackendError
 from ci_user.secret import AccessKey
-from tests.contract.place import Names, NoAccess, new_key
+from tests.contract.place import Names, NoAccess, modes_of_what_is_synced, new_key
 from tests.contract.showing import leaks, shown
 
 TESTING = Names()
@@ -161,16 +161,7 @@ def test_a_second_key_replaces_the_first_and_a_repetition_changes_nothing(place:
 
 
 def test_every_file_is_private_from_its_first_byte(place: FilePlace, monkeypatch: pytest.MonkeyPatch) -> None:
-    modes = []
-    original = os.fsync
-
-    def look(descriptor: int) -> None:
-        found = os.fstat(descriptor)
-        if stat.S_ISREG(found.st_mode):
-            modes.append(stat.S_IMODE(found.st_mode))
-        original(descriptor)
-
-    monkeypatch.setattr(os, "fsync", look)
+    modes = modes_of_what_is_synced(monkeypatch)
     old = os.umask(0)
     try:
         place.open().deliver(new_key())

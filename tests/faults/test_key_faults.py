@@ -24,6 +24,7 @@ from ci_user.lease import Lease, peek
 from ci_user.rotation import Goal
 from ci_user.secret import Secret
 from ci_user.state_bucket import StateBucket
+from tests.contract.place import Names
 from tests.proxy import Answer, Proxy, Request
 
 if TYPE_CHECKING:
@@ -37,17 +38,6 @@ STAGES = (MANAGER, PARAMETERS)
 MINT = "CreateAccessKey"
 BUCKET = "key-faults-state"
 SERVICES = {"AmazonSSM": "ssm", "secretsmanager": "secretsmanager"}
-
-
-@dataclass(frozen=True)
-class Names:
-    name: str
-    prefix: str
-    account_id: str = "000000000000"
-    region: str = "eu-west-1"
-    partition: str = "aws"
-    protected: bool = False
-    sandbox: bool = True
 
 
 @dataclass(frozen=True)

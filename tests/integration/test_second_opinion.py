@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -20,6 +19,7 @@ from ci_user.environment_parts import Rotation
 from ci_user.errors import KeyStateError
 from ci_user.iam_user import IamUser
 from ci_user.keeper import KeyKeeper
+from tests.contract.place import Names
 from tests.unit.key_world import Faults, HeldLease, World
 
 ACCOUNT = "123456789012"
@@ -72,17 +72,6 @@ def test_a_user_that_does_not_exist_has_no_keys_and_no_policies(access: AwsAcces
         nobody.activate_key("AKIAIOSFODNN7EXAMPLE")
 
 
-@dataclass(frozen=True)
-class Names:
-    name: str = "testing"
-    prefix: str = "moto-testing"
-    account_id: str = ACCOUNT
-    region: str = "eu-west-1"
-    partition: str = "aws"
-    protected: bool = False
-    sandbox: bool = False
-
-
 class Verifying:
     """Knows exactly the keys that are active: moto's own answer names whoever is asked for."""
 
@@ -109,7 +98,7 @@ def test_a_whole_rotation_never_needs_a_third_key(access: AwsAccess, user: IamUs
         keeper = KeyKeeper(
             user=user,
             access=Verifying(user),  # type: ignore[arg-type]
-            backends=[open_backend(settings, access, Names())],
+            backends=[open_backend(settings, access, Names(prefix="moto-testing", account_id=ACCOUNT, sandbox=False))],
             lease=HeldLease(world, Faults(), run),
             verification=Verification(
                 successes=1,

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
@@ -18,26 +18,16 @@ from ci_user.backends.private_file import PrivateFile
 from ci_user.backends.protocol import Held
 from ci_user.errors import BackendError
 from ci_user.secret import AccessKey, Secret
-from tests.contract.place import NoAccess
+from tests.contract.place import Names, NoAccess, modes_of_what_is_synced
 
+NAMES = Names(name="sandbox", prefix="shop-sandbox")
 KEY = AccessKey("AKIAIOSFODNN7EXAMPLE", Secret("wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"))
 OTHER = AccessKey("AKIAI44QH8DHBEXAMPLE", Secret("je7MtGbClwBF/2Zp9Utk/h3yCo8nvbEXAMPLEKEY"))
 
 
-@dataclass(frozen=True)
-class Names:
-    name: str = "sandbox"
-    prefix: str = "shop-sandbox"
-    account_id: str = "000000000000"
-    region: str = "eu-west-1"
-    partition: str = "aws"
-    protected: bool = False
-    sandbox: bool = True
-
-
 def opened(root: Path, path: str = "keys/.env", names: Names | None = None) -> Backend:
     settings = settings_model("dotenv").model_validate({"backend": "dotenv", "path": path}, context={"root": root})
-    return open_backend(settings, NoAccess(), names or Names(), root)
+    return open_backend(settings, NoAccess(), names or NAMES, root)
 
 
 def test_the_file_is_private_and_complete(tmp_path: Path) -> None:
@@ -62,16 +52,7 @@ def test_the_file_is_private_and_complete(tmp_path: Path) -> None:
 
 
 def test_it_is_created_private_not_made_private_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    modes = []
-    original = os.fsync
-
-    def look(descriptor: int) -> None:
-        found = os.fstat(descriptor)
-        if stat.S_ISREG(found.st_mode):
-            modes.append(stat.S_IMODE(found.st_mode))
-        original(descriptor)
-
-    monkeypatch.setattr(os, "fsync", look)
+    modes = modes_of_what_is_synced(monkeypatch)
     monkeypatch.setattr(os, "chmod", lambda *_, **__: pytest.fail("chmod after writing"))
     opened(tmp_path).deliver(KEY)
     assert modes == [0o600]
@@ -313,7 +294,7 @@ def test_a_line_break_in_a_key_id_is_refused(tmp_path: Path) -> None:
 
 def test_environments_do_not_share_a_file(tmp_path: Path) -> None:
     opened(tmp_path).deliver(KEY)
-    other = opened(tmp_path, names=replace(Names(), prefix="shop-testing"))
+    other = opened(tmp_path, names=replace(NAMES, prefix="shop-testing"))
     with pytest.raises(BackendError, match="not written by this tool for this environment"):
         other.deliver(OTHER)
     assert other.remove() is False

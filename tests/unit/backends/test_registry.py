@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,20 +12,9 @@ from ci_user.backends import UnknownBackendError, names, open_backend, settings_
 from ci_user.backends.aws import key_id_of, version_id
 from ci_user.backends.protocol import BackendSettings
 from ci_user.errors import BackendError
-from tests.contract.place import NoAccess
+from tests.contract.place import Names, NoAccess
 
-
-@dataclass(frozen=True)
-class Names:
-    name: str = "testing"
-    prefix: str = "shop-testing"
-    account_id: str = "000000000000"
-    region: str = "eu-west-1"
-    partition: str = "aws"
-    protected: bool = False
-    sandbox: bool = False
-
-
+NAMES = Names(sandbox=False)
 KEY_ARN = "arn:aws:kms:eu-west-1:111111111111:key/11111111-2222-3333-4444-555555555555"
 
 
@@ -47,7 +36,7 @@ def test_an_unknown_name_lists_the_known_ones(name: str) -> None:
     with pytest.raises(KeyError):
         settings_model(name)
     with pytest.raises(BackendError):
-        open_backend(BackendSettings(backend=name), NoAccess(), Names())
+        open_backend(BackendSettings(backend=name), NoAccess(), NAMES)
 
 
 def test_opening_contacts_nothing(tmp_path: Path) -> None:
@@ -56,39 +45,39 @@ def test_opening_contacts_nothing(tmp_path: Path) -> None:
         settings("aws-ssm", name="/ci-user/shop/testing"),
         settings("dotenv", path=".env"),
     ):
-        backend = open_backend(one, NoAccess(), Names(), tmp_path)
+        backend = open_backend(one, NoAccess(), NAMES, tmp_path)
         assert (backend.name, backend.readable) == (one.backend, one.readable)
-        assert backend.target == one.target(Names())
+        assert backend.target == one.target(NAMES)
 
 
 def test_a_protected_environment_refuses_the_local_file(tmp_path: Path) -> None:
     with pytest.raises(BackendError, match="refused in a protected environment"):
-        open_backend(settings("dotenv", path=".env"), NoAccess(), replace(Names(), protected=True), tmp_path)
+        open_backend(settings("dotenv", path=".env"), NoAccess(), replace(NAMES, protected=True), tmp_path)
 
 
 def test_deleting_at_once_is_for_sandboxes(tmp_path: Path) -> None:
     one = settings("aws-secrets-manager", name="x", recovery_days=0)
-    open_backend(one, NoAccess(), replace(Names(), sandbox=True), tmp_path)
+    open_backend(one, NoAccess(), replace(NAMES, sandbox=True), tmp_path)
     with pytest.raises(BackendError, match="deletes the secret at once"):
-        open_backend(one, NoAccess(), Names(), tmp_path)
+        open_backend(one, NoAccess(), NAMES, tmp_path)
 
 
 def test_targets_and_guarded_arns_follow_region_account_and_partition() -> None:
-    environment = replace(Names(), partition="aws-cn", region="cn-north-1")
+    environment = replace(NAMES, partition="aws-cn", region="cn-north-1")
     own = settings("aws-secrets-manager", name="ci-user/shop")
     assert own.target(environment) == "aws-secrets-manager:000000000000:cn-north-1:ci-user/shop"
     assert own.guarded_arns(environment) == (
         "arn:aws-cn:secretsmanager:cn-north-1:000000000000:secret:ci-user/shop-??????",
     )
     other = settings("aws-ssm", name="/ci-user/shop", region="eu-central-1", account_id="111111111111", kms_key=KEY_ARN)
-    assert other.target(Names()) == "aws-ssm:111111111111:eu-central-1:/ci-user/shop"
-    assert other.guarded_arns(Names()) == (
+    assert other.target(NAMES) == "aws-ssm:111111111111:eu-central-1:/ci-user/shop"
+    assert other.guarded_arns(NAMES) == (
         "arn:aws:ssm:eu-central-1:111111111111:parameter/ci-user/shop",
         "arn:aws:ssm:eu-central-1:111111111111:parameter/ci-user/shop.pending",
     )
-    assert other.guarded_kms_keys(Names()) == (KEY_ARN,)
-    assert own.guarded_kms_keys(Names()) == ()
-    assert settings("dotenv", path="./a/.env").target(Names()) == "dotenv:a/.env"
+    assert other.guarded_kms_keys(NAMES) == (KEY_ARN,)
+    assert own.guarded_kms_keys(NAMES) == ()
+    assert settings("dotenv", path="./a/.env").target(NAMES) == "dotenv:a/.env"
 
 
 @pytest.mark.parametrize(
@@ -154,7 +143,7 @@ def test_asking_for_names_imports_no_backend_and_no_sdk() -> None:
 
 
 def target_of(backend: str, /, **more: object) -> str:
-    return settings(backend, **more).target(Names())
+    return settings(backend, **more).target(NAMES)
 
 
 def test_who_may_read_the_key_is_part_of_the_place() -> None:
@@ -173,11 +162,11 @@ def test_who_may_read_the_key_is_part_of_the_place() -> None:
     ]
     assert len(set(lines)) == len(lines), lines
     for line in lines:
-        found = settings_of(line, Names())
+        found = settings_of(line, NAMES)
         assert found is not None, line
-        assert found.target(Names()) == line
+        assert found.target(NAMES) == line
     both = ["b", "a"], ["A", "b"]
     assert len({target_of("github", organization="shop", visibility="selected", repositories=one) for one in both}) == 1
-    protected = replace(Names(), protected=True)
+    protected = replace(NAMES, protected=True)
     one = settings("gitlab", project="shop/app")
     assert one.target(protected) == target_of("gitlab", project="shop/app", protected=True)

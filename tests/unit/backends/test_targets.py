@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +16,10 @@ from pydantic import ValidationError
 from ci_user.backends import names, open_backend, settings_model, settings_of
 from ci_user.backends.key_names import DocumentNames
 from ci_user.backends.protocol import BackendSettings
+from tests.contract.place import Names
 
+NAMES = Names(account_id="111111111111", sandbox=False)
 KEY_ARN = "arn:aws:kms:eu-west-1:111111111111:key/11111111-2222-3333-4444-555555555555"
-
-
-@dataclass(frozen=True)
-class Names:
-    name: str = "testing"
-    prefix: str = "shop-testing"
-    account_id: str = "111111111111"
-    region: str = "eu-west-1"
-    partition: str = "aws"
-    protected: bool = False
-    sandbox: bool = False
 
 
 class NoAccess:
@@ -142,7 +133,7 @@ def test_a_line_with_something_changed_is_another_place_or_none(
     ],
 )
 def test_what_is_malformed_or_foreign_is_not_opened(target: str) -> None:
-    assert settings_of(target, Names()) is None
+    assert settings_of(target, NAMES) is None
 
 
 def test_a_target_of_one_backend_is_nothing_to_another() -> None:
@@ -155,17 +146,17 @@ def test_a_target_of_one_backend_is_nothing_to_another() -> None:
         "gitlab": "gitlab:gitlab.com/project/shop/app",
     }
     for name in written:
-        opened = [other for other in names() if settings_model(other).from_target(written[name], Names())]
+        opened = [other for other in names() if settings_model(other).from_target(written[name], NAMES)]
         assert opened == [name]
 
 
 def test_a_backend_that_does_not_say_how_cannot_be_opened_again() -> None:
-    assert BackendSettings.from_target("memory:test", Names()) is None
+    assert BackendSettings.from_target("memory:test", NAMES) is None
 
 
 @pytest.mark.parametrize("sandbox", [True, False])
 def test_what_the_line_does_not_tell_has_its_default(sandbox: bool) -> None:
-    environment = replace(Names(), sandbox=sandbox)
+    environment = replace(NAMES, sandbox=sandbox)
     given_ = settings_model("aws-secrets-manager").model_validate(
         {
             "backend": "aws-secrets-manager",
@@ -190,11 +181,11 @@ def test_what_the_line_does_not_tell_has_its_default(sandbox: bool) -> None:
 
 
 def test_a_place_stays_where_it_was_when_the_environment_moved() -> None:
-    before = replace(Names(), region="us-east-1", account_id="222222222222")
+    before = replace(NAMES, region="us-east-1", account_id="222222222222")
     target = settings_model("aws-ssm").model_validate({"backend": "aws-ssm", "name": "/ci/key"}).target(before)
-    found = settings_of(target, Names())
+    found = settings_of(target, NAMES)
     assert found is not None
-    assert found.target(Names()) == target == "aws-ssm:222222222222:us-east-1:/ci/key"
+    assert found.target(NAMES) == target == "aws-ssm:222222222222:us-east-1:/ci/key"
 
 
 def test_it_opens_like_any_other(tmp_path: Path) -> None:
@@ -203,9 +194,9 @@ def test_it_opens_like_any_other(tmp_path: Path) -> None:
         "aws-ssm:111111111111:eu-west-1:/ci-user/shop",
         "dotenv:.cache/key.env",
     ):
-        found = settings_of(target, Names())
+        found = settings_of(target, NAMES)
         assert found is not None
-        assert open_backend(found, NoAccess(), Names(), tmp_path).target == target
+        assert open_backend(found, NoAccess(), NAMES, tmp_path).target == target
 
 
 @pytest.mark.parametrize(
