@@ -614,12 +614,12 @@ def test_a_run_that_is_paused_between_two_attempts_sends_no_second_one(
 
 
 def test_a_request_signed_with_a_time_after_the_lease_is_not_sent(bucket: FakeBucket, wire: Wire, world: World) -> None:
-    # The server's clock is ten minutes behind this machine's, the lease lasts two.
+    # The server's clock is ten minutes behind this machine's (and what the machine takes until it signs), the lease lasts two.
     world.time = dt.datetime.now(tz=dt.UTC).timestamp() - 600
     lease = take(bucket)
     client = iam_client("standard")
     lease.fence(client)
-    with pytest.raises(LeaseLostError, match="clock is 600 seconds ahead"):
+    with pytest.raises(LeaseLostError, match=r"clock is 6\d\d seconds ahead"):
         client.create_access_key(UserName="shop-testing.ci")
     assert wire.sent == []
 
