@@ -1,0 +1,1 @@
+"""The nightly check: every environment, read-only, one result model with many renderings."""
