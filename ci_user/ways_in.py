@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 WAY_IN: Final = "CIUSER_LIVE_5"
 """A way to sign in as the CI user, or more rights, that no deploy of this tool made."""
 
-_Look = Callable[[Any, str], Iterator[tuple[str, str]]]
+Look = Callable[[Any, str], Iterator[tuple[str, str]]]
 
 
 def ways_in(access: AwsAccess, environment: Environment, live: LiveUser) -> tuple[Finding, ...]:
@@ -37,7 +37,7 @@ def ways_in(access: AwsAccess, environment: Environment, live: LiveUser) -> tupl
     """
     user, iam = environment.user_name, access.client("iam")
     found = [*_hanging(access, environment, live)]
-    for things, needed, fix, look in _LOOKS:
+    for things, needed, fix, look in LOOKS:
         try:
             with calling(f"looking for {things} of {user}"):
                 found += [
@@ -152,10 +152,11 @@ def _mfa_devices(iam: Any, user: str) -> Iterator[tuple[str, str]]:
             yield "MFA device", f"{one['SerialNumber']}, enabled {one['EnableDate'].isoformat()}"
 
 
-_LOOKS: Final[tuple[tuple[str, str, str, _Look], ...]] = (
+LOOKS: Final[tuple[tuple[str, str, str, Look], ...]] = (
     ("console password", "iam:GetLoginProfile", "delete its login profile", _login_profile),
     ("SSH keys", "iam:ListSSHPublicKeys", "delete them", _ssh_keys),
     ("service credentials", "iam:ListServiceSpecificCredentials", "delete them", _service_credentials),
     ("signing certificates", "iam:ListSigningCertificates", "delete them", _certificates),
     ("MFA devices", "iam:ListMFADevices", "deactivate and delete them", _mfa_devices),
 )
+"""What is looked for: the things, the right that it takes, what to do with one, and how to look (it yields kind and words)."""
