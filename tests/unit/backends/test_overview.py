@@ -8,13 +8,16 @@ import pytest
 from ci_user import backends
 from ci_user.backends import overview
 
+NO_BACKENDS = {"dev", "dask"}
+"""Extras that no backend and no token source needs."""
+
 
 def test_the_extras_are_those_of_the_package(root: Path) -> None:
     declared = tomllib.loads((root / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     found = {
         extra: tuple(requirement.partition(">=")[0] for requirement in requirements)
         for extra, requirements in declared.items()
-        if extra != "dev"
+        if extra not in NO_BACKENDS
     }
     assert found == overview.EXTRAS
     assert {about.extra for name in backends.builtin() if (about := backends.about(name)).extra} <= set(found)
