@@ -83,14 +83,6 @@ KNOWN_DRIFT: Final = Code(
     "take the entry out of `known_drift`, or give it a new date and reason",
     "nightly-known-drift",
 )
-ACCEPTED: Final = Code(
-    "CIUSER_ACCEPTED",
-    "scan",
-    "finding",
-    "Accepted findings are still found and have not expired",
-    "take the entry out of `accepted_findings`, or mend what it accepts",
-    "findings",
-)
 ACCEPTED_SOON: Final = Code(
     "CIUSER_ACCEPTED_SOON",
     "scan",

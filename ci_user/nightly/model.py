@@ -16,8 +16,9 @@ SCHEMA_VERSION: Final = 1
 Gravity = Literal["error", "finding", "notice"]
 """``error``: it could not be checked (exit code 1). ``finding``: a person has to act (3). ``notice``: good to know (0)."""
 Area = Literal["plan", "scan", "policies", "identity", "keys", "places", "check"]
-Way = Literal["planned", "unchanged", "failed"]
-"""How a result was reached: by a plan, because nothing has changed since the last clean one, or not at all."""
+Way = Literal["planned", "unchanged", "absent", "failed"]
+"""How a result was reached: by a plan, because nothing has changed since the last clean one, because nothing is deployed that
+could be planned against, or not at all."""
 Origin = Literal["drift", "unapplied", "output"]
 Level = Literal["list", "read", "write", "tagging", "permissions"]
 
