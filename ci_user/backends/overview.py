@@ -115,7 +115,7 @@ EXTRAS: typing.Final = {
     "kubernetes": ("kubernetes",),
     "vault": ("hvac",),
 }
-"""The optional extras of backends and token sources; a test compares them with ``pyproject.toml``, since a checkout has no metadata."""
+"""What optional extras of backends and token sources hold; a test compares them with ``pyproject.toml``."""
 
 
 def _settings(model: type[BaseModel], above: str) -> Iterator[Setting]:
