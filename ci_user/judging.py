@@ -18,10 +18,11 @@ from ci_user.live_prefix import LIVE_ESCALATION, LIVE_UNKNOWN, prefix_findings
 from ci_user.policy import catalogue
 from ci_user.policy.statement import UnreadableStatementError
 from ci_user.scan import NEVER_ACCEPTABLE, ScanResult
+from ci_user.ways_in import WAY_IN
 
 if TYPE_CHECKING:
     from ci_user.iam_user import LiveUser
-    from ci_user.run import Run
+    from ci_user.run import Loaded, Run
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,20 @@ def contents_of(run: Run) -> Documents:
 
 def check_context(run: Run, contents: Documents) -> CheckContext:
     """Return what the environment says must be true of its plan."""
-    environment, guarded = run.environment, run.loaded.guarded
+    return context_of(run.loaded, contents)
+
+
+def context_of(loaded: Loaded, contents: Documents) -> CheckContext:
+    """Return the same for an environment that no way into AWS is open to.
+
+    Args:
+        loaded: The environment.
+        contents: What the existing policies allow that it lists, by ARN.
+
+    Raises:
+        PolicyError: A policy of its file is wrong.
+    """
+    environment, guarded = loaded.environment, loaded.guarded
     return CheckContext(
         prefix=environment.prefix,
         account_id=environment.account_id,
@@ -59,17 +73,17 @@ def check_context(run: Run, contents: Documents) -> CheckContext:
         user_name=environment.user_name,
         group_name=environment.group_name,
         boundary_arn=environment.boundary_arn,
-        boundary_document=run.loaded.boundary,
-        role_boundary_document=run.loaded.role_boundary,
+        boundary_document=loaded.boundary,
+        role_boundary_document=loaded.role_boundary,
         protected=environment.protected,
-        attached_arns=run.loaded.choice.attached_arns,
+        attached_arns=loaded.choice.attached_arns,
         contents=contents,
         guarded=(
             ("Terraform's state and the lease", tuple(a for arn in guarded.state_buckets for a in (arn, f"{arn}/*"))),
             ("the CI keys", (*guarded.secret_names, *guarded.parameter_arns)),
             ("the KMS keys of state and CI keys", guarded.kms_keys),
         ),
-        neighbours=run.loaded.neighbours,
+        neighbours=loaded.neighbours,
     )
 
 
@@ -79,7 +93,7 @@ def look(run: Run, context: CheckContext, user: LiveUser | None) -> Live:
     Raises:
         AwsError: AWS refused to read the user's own policies or groups.
     """
-    _verdict(_planned(run, context), context)
+    _verdict(planned_documents(run.loaded, context), context)
     # Telling what is newly allowed takes all of it as soon as a statement is about every action.
     catalogue.expand("*")
     access, environment = run.accesses.target, run.environment
@@ -93,17 +107,20 @@ def look(run: Run, context: CheckContext, user: LiveUser | None) -> Live:
 
 def verdict(run: Run, context: CheckContext, result: ScanResult, live: Live) -> Verdict:
     """Weigh everything that was found against what the environment accepts."""
-    never = NEVER_ACCEPTABLE | {FOREIGN_GROUP, LIVE_ESCALATION}
-    if context.protected:
-        never |= {EscalationDecided.id, LIVE_UNKNOWN}
     staying = [one for one in live.documents if one.stays]
     return judge(
         (*result.findings, *live.findings, *_united(run, context, staying)),
         run.environment.accepted_findings,
         datetime.now(tz=UTC).date(),
-        never_acceptable=never,
+        never_acceptable=never_acceptable(protected=context.protected),
         passed=result.passed,
     )
+
+
+def never_acceptable(*, protected: bool) -> frozenset[str]:
+    """Return the ids of what nobody may accept; in a protected environment nobody accepts what could not be decided."""
+    always = NEVER_ACCEPTABLE | {FOREIGN_GROUP, LIVE_ESCALATION, WAY_IN}
+    return always | {EscalationDecided.id, LIVE_UNKNOWN} if protected else always
 
 
 def passing_rights(run: Run, context: CheckContext, live: Live) -> tuple[str, ...]:
@@ -111,7 +128,7 @@ def passing_rights(run: Run, context: CheckContext, live: Live) -> tuple[str, ..
     passing = [one for one in live.documents if not one.stays]
     if not passing:
         return ()
-    planned, besides = _planned(run, context), [(one.name, one.text) for one in live.documents]
+    planned, besides = planned_documents(run.loaded, context), [(one.name, one.text) for one in live.documents]
     now = _verdict((*planned, *besides), context)
     if _GRAVITY.index(now) <= _GRAVITY.index(_verdict(planned, context)):
         return ()
@@ -137,15 +154,16 @@ def _united(run: Run, context: CheckContext, staying: Sequence[LiveDocument]) ->
     name = "With what is live besides, the CI user cannot become more than it is"
     fix = "take the user out of foreign groups"
     try:
-        found = judged((*_planned(run, context), *((one.name, one.text) for one in staying)), context)
+        found = judged((*planned_documents(run.loaded, context), *((one.name, one.text) for one in staying)), context)
     except UnreadableStatementError as error:
         return (Finding(LIVE_UNKNOWN, name, USER_ADDRESS, str(error), fix),)
     told = ((LIVE_ESCALATION, in_words(found.paths)), (LIVE_UNKNOWN, in_words(found.unknown)))
     return tuple(Finding(check, name, USER_ADDRESS, text, fix) for check, text in told if text)
 
 
-def _planned(run: Run, context: CheckContext) -> Documents:
-    packs = run.loaded.choice.packs.items()
+def planned_documents(loaded: Loaded, context: CheckContext) -> Documents:
+    """Return what the environment's files give the CI user: its own policies, and the existing ones that it lists."""
+    packs = loaded.choice.packs.items()
     return tuple(
         sorted((*((naming.policy_name(context.prefix, name), text) for name, text in packs), *context.contents))
     )

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from ci_user.credentials import calling
 from ci_user.errors import AwsError
 from ci_user.findings import Finding
+from ci_user.nightly.facts_model import LentRole, RoleFact, Unread
 from ci_user.text import plain
 
 if TYPE_CHECKING:
@@ -45,26 +46,70 @@ def prefix_findings(access: AwsAccess, environment: Environment) -> tuple[Findin
 
     Functions and stacks are looked for in the environment's region.
     """
-    looks = (
-        ("roles", "iam:ListRoles and iam:GetRole", _roles),
-        ("functions", "lambda:ListFunctions", _functions),
-        ("stacks", "cloudformation:DescribeStacks", _stacks),
-    )
     found: list[Finding] = []
-    for things, needed, look in looks:
+    for things, needed, look in _LOOKS:
         try:
             found += look(access, environment)
         except AwsError as error:
-            found.append(
-                Finding(
-                    check=LIVE_UNKNOWN,
-                    name=f"What {things} live under the prefix is known",
-                    resource=f"live.{things}",
-                    message=error.what,
-                    fix=f"let the deployer call {needed}",
-                )
-            )
+            found.append(not_known(Unread(things, needed, error.what)))
     return tuple(found)
+
+
+def judge_roles(environment: Environment, roles: Iterable[RoleFact]) -> Iterator[Finding]:
+    """Yield what is wrong with the roles under the prefix: another boundary, or somebody whom they trust."""
+    for role in roles:
+        if role.boundary_arn != environment.role_boundary_arn:
+            boundary = plain(role.boundary_arn or "none")
+            yield Finding(
+                check=LIVE_ESCALATION,
+                name="Every role under the prefix has the role boundary",
+                resource=_address("role", role.name),
+                message=f"its boundary is {boundary}, so the CI user can pass it on with all that it may",
+                fix=f"give it the boundary {environment.role_boundary_arn}, or another name",
+            )
+        trusted = sorted(_others(role.trust))
+        if trusted:
+            yield Finding(
+                check=FOREIGN_TRUST,
+                name="Roles under the prefix trust services only",
+                resource=_address("role", role.name),
+                message=f"it lets in {', '.join(plain(one) for one in trusted[:5])}",
+                fix="let it trust the service that uses it and nobody else, or accept this with a reason",
+            )
+
+
+def judge_lent(environment: Environment, lent: Iterable[LentRole]) -> Iterator[Finding]:
+    """Yield the functions under the prefix with a role from elsewhere, and the stacks with any role."""
+    own = environment.arn("iam", f"role/{environment.prefix}-")
+    for one in lent:
+        arn = one.role_arn or ""
+        if one.kind == "function" and not arn.startswith(own):
+            yield Finding(
+                check=LIVE_ESCALATION,
+                name="Every function under the prefix has a role under the prefix",
+                resource=_address("function", one.name),
+                message=f"its role is {plain(arn)}, and who changes its code works with that role",
+                fix=f"give it a role called {environment.prefix}-..., with the role boundary, or another name",
+            )
+        elif one.kind == "stack" and arn:
+            yield Finding(
+                check=LIVE_ESCALATION,
+                name="No stack under the prefix has a service role",
+                resource=_address("stack", one.name),
+                message=f"it works with {plain(arn)}, and so does whoever updates it",
+                fix="update it without a service role, or give it another name",
+            )
+
+
+def not_known(unread: Unread) -> Finding:
+    """Return the finding that things under the prefix could not be looked at."""
+    return Finding(
+        check=LIVE_UNKNOWN,
+        name=f"What {unread.things} live under the prefix is known",
+        resource=f"live.{unread.things}",
+        message=unread.why,
+        fix=f"let the deployer call {unread.needed}",
+    )
 
 
 def _roles(access: AwsAccess, environment: Environment) -> Iterator[Finding]:
@@ -74,56 +119,44 @@ def _roles(access: AwsAccess, environment: Environment) -> Iterator[Finding]:
         names = [role["RoleName"] for page in pages for role in page["Roles"]]
         # ListRoles leaves the boundary out: https://docs.aws.amazon.com/IAM/latest/APIReference/API_ListRoles.html
         roles = [iam.get_role(RoleName=name)["Role"] for name in names if name.startswith(f"{environment.prefix}-")]
-    for role in roles:
-        boundary = role.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn")
-        if boundary != environment.role_boundary_arn:
-            yield Finding(
-                check=LIVE_ESCALATION,
-                name="Every role under the prefix has the role boundary",
-                resource=_address("role", role["RoleName"]),
-                message=f"its boundary is {plain(boundary or 'none')}, so the CI user can pass it on with all that it may",
-                fix=f"give it the boundary {environment.role_boundary_arn}, or another name",
-            )
-        trusted = sorted(_others(role["AssumeRolePolicyDocument"]))
-        if trusted:
-            yield Finding(
-                check=FOREIGN_TRUST,
-                name="Roles under the prefix trust services only",
-                resource=_address("role", role["RoleName"]),
-                message=f"it lets in {', '.join(plain(one) for one in trusted[:5])}",
-                fix="let it trust the service that uses it and nobody else, or accept this with a reason",
-            )
+    facts = [
+        RoleFact(
+            name=role["RoleName"],
+            boundary_arn=role.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn"),
+            trust=role["AssumeRolePolicyDocument"],
+        )
+        for role in roles
+    ]
+    return judge_roles(environment, facts)
 
 
 def _functions(access: AwsAccess, environment: Environment) -> Iterator[Finding]:
     with calling("listing the account's functions"):
         pages = access.client("lambda").get_paginator("list_functions").paginate()
-        functions = [one for page in pages for one in page["Functions"]]
-    own = environment.arn("iam", f"role/{environment.prefix}-")
-    for function in functions:
-        if function["FunctionName"].startswith(f"{environment.prefix}-") and not function["Role"].startswith(own):
-            yield Finding(
-                check=LIVE_ESCALATION,
-                name="Every function under the prefix has a role under the prefix",
-                resource=_address("function", function["FunctionName"]),
-                message=f"its role is {plain(function['Role'])}, and who changes its code works with that role",
-                fix=f"give it a role called {environment.prefix}-..., with the role boundary, or another name",
-            )
+        functions = [
+            LentRole("function", one["FunctionName"], one["Role"]) for page in pages for one in page["Functions"]
+        ]
+    return judge_lent(environment, _under(environment, functions))
 
 
 def _stacks(access: AwsAccess, environment: Environment) -> Iterator[Finding]:
     with calling("listing the account's stacks"):
         pages = access.client("cloudformation").get_paginator("describe_stacks").paginate()
-        stacks = [one for page in pages for one in page["Stacks"]]
-    for stack in stacks:
-        if stack["StackName"].startswith(f"{environment.prefix}-") and stack.get("RoleARN"):
-            yield Finding(
-                check=LIVE_ESCALATION,
-                name="No stack under the prefix has a service role",
-                resource=_address("stack", stack["StackName"]),
-                message=f"it works with {plain(stack['RoleARN'])}, and so does whoever updates it",
-                fix="update it without a service role, or give it another name",
-            )
+        stacks = [LentRole("stack", one["StackName"], one.get("RoleARN")) for page in pages for one in page["Stacks"]]
+    return judge_lent(environment, _under(environment, stacks))
+
+
+def _under(environment: Environment, lent: Iterable[LentRole]) -> Iterator[LentRole]:
+    return (one for one in lent if one.name.startswith(f"{environment.prefix}-"))
+
+
+_Look = Callable[["AwsAccess", "Environment"], Iterator[Finding]]
+
+_LOOKS: Final[tuple[tuple[str, str, _Look], ...]] = (
+    ("roles", "iam:ListRoles and iam:GetRole", _roles),
+    ("functions", "lambda:ListFunctions", _functions),
+    ("stacks", "cloudformation:DescribeStacks", _stacks),
+)
 
 
 def _address(kind: str, name: str) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from ci_user.credentials import calling
 from ci_user.errors import AwsError
 from ci_user.findings import Finding
 from ci_user.live_prefix import LIVE_UNKNOWN
+from ci_user.nightly.facts_model import Unread, WayIn
 from ci_user.revocation import POLICY_NAME
 from ci_user.revocation import live as live_revocation
 from ci_user.text import plain
@@ -36,84 +38,105 @@ def ways_in(access: AwsAccess, environment: Environment, live: LiveUser) -> tupl
         live: What is true of its user.
     """
     user, iam = environment.user_name, access.client("iam")
-    found = [*_hanging(access, environment, live)]
+    deny: bool | Unread = False
+    if POLICY_NAME in live.inline:
+        try:
+            deny = live_revocation(access, user) is not None
+        except AwsError as error:
+            deny = Unread("inline policies", "iam:GetUserPolicy", error.what)
+    found = [*judge_hanging(environment, live, deny=deny)]
     for things, needed, fix, look in LOOKS:
         try:
             with calling(f"looking for {things} of {user}"):
-                found += [
-                    Finding(
-                        check=WAY_IN,
-                        name=f"The CI user has no {things}",
-                        resource=f'live.user["{user}"]',
-                        message=f"it has a {kind}: {plain(told)}",
-                        fix=fix,
-                    )
-                    for kind, told in look(iam, user)
-                ]
+                ways = [WayIn(things, kind, told, fix) for kind, told in look(iam, user)]
+            found += judge_ways(environment, ways)
         except AwsError as error:
-            found.append(_unknown(f"What {things} the CI user has is known", user, error, needed))
+            found.append(not_known(environment, Unread(things, needed, error.what)))
     return tuple(found)
 
 
-def _unknown(name: str, user: str, error: AwsError, needed: str) -> Finding:
+def judge_ways(environment: Environment, ways: Iterable[WayIn]) -> Iterator[Finding]:
+    """Yield a finding for each way in."""
+    for way in ways:
+        yield _finding(
+            environment, f"The CI user has no {way.things}", f"it has a {way.kind}: {plain(way.told)}", way.fix
+        )
+
+
+def not_known(environment: Environment, unread: Unread) -> Finding:
+    """Return the finding that one kind of way in could not be looked for."""
     return Finding(
         check=LIVE_UNKNOWN,
-        name=name,
-        resource=f'live.user["{user}"]',
-        message=error.what,
-        fix=f"let the deployer call {needed}",
+        name=f"What {unread.things} the CI user has is known",
+        resource=_address(environment),
+        message=unread.why,
+        fix=f"let the deployer call {unread.needed}",
     )
 
 
-def _hanging(access: AwsAccess, environment: Environment, live: LiveUser) -> Iterator[Finding]:
-    def finding(name: str, message: str, fix: str) -> Finding:
-        return Finding(
-            check=WAY_IN, name=name, resource=f'live.user["{environment.user_name}"]', message=message, fix=fix
-        )
+def judge_hanging(
+    environment: Environment, live: LiveUser, *, deny: bool | Unread, groups: bool = True
+) -> Iterator[Finding]:
+    """Yield what hangs on the user that no deploy of this tool put there.
 
+    Args:
+        environment: The environment.
+        live: What is true of its user.
+        deny: Whether the inline policy that is called like a revocation's deny is one, or why that is not known.
+        groups: Tell foreign groups too; who judges them with what they bring leaves them out here.
+    """
     if live.boundary_arn != environment.boundary_arn:
-        yield finding(
+        yield _finding(
+            environment,
             "The CI user has its boundary",
             f"its boundary is {plain(live.boundary_arn or 'none')}",
             f"`invoke deploy --env {environment.name}` puts {environment.boundary_arn} back",
         )
-    for group in live.groups:
+    for group in live.groups if groups else ():
         if group != environment.group_name:
-            yield finding(
+            yield _finding(
+                environment,
                 "The CI user is in its own group only",
                 f"it is in the group {plain(group)}",
                 "take it out of that group",
             )
     for arn in live.attached:
         if arn not in live.quarantined_by:
-            yield finding(
+            yield _finding(
+                environment,
                 "No policy is attached to the CI user itself",
                 f"{plain(arn)} is attached to it",
                 f"`invoke deploy --env {environment.name}` detaches it",
             )
-        elif not _of_aws(arn):
+        elif not of_aws(arn):
             # Anybody may call a policy so, and a deploy tells them by name: it detaches neither.
-            yield finding(
+            yield _finding(
+                environment,
                 "No policy is attached to the CI user itself",
                 f"{plain(arn)} is attached to it, which is called like AWS's quarantine and is not AWS's",
                 "look at what it allows, and detach it by hand",
             )
     for name in live.inline:
-        try:
-            deny = name == POLICY_NAME and live_revocation(access, environment.user_name) is not None
-        except AwsError as error:
-            known = "What the CI user's inline policies say is known"
-            yield _unknown(known, environment.user_name, error, "iam:GetUserPolicy")
-            continue
-        if not deny:
-            yield finding(
+        if name == POLICY_NAME and isinstance(deny, Unread):
+            yield replace(not_known(environment, deny), name="What the CI user's inline policies say is known")
+        elif name != POLICY_NAME or not deny:
+            yield _finding(
+                environment,
                 "The CI user has no inline policy",
                 f"it has the inline policy {plain(name)}",
                 f"`invoke deploy --env {environment.name}` removes it",
             )
 
 
-def _of_aws(arn: str) -> bool:
+def _finding(environment: Environment, name: str, message: str, fix: str) -> Finding:
+    return Finding(check=WAY_IN, name=name, resource=_address(environment), message=message, fix=fix)
+
+
+def _address(environment: Environment) -> str:
+    return f'live.user["{environment.user_name}"]'
+
+
+def of_aws(arn: str) -> bool:
     """Return whether a managed policy is AWS's own: its ARN has ``aws`` where others have their account."""
     return arn.split(":")[4:5] == ["aws"]
 
