@@ -240,8 +240,8 @@ class Run:
         ) as lease:
             yield lease
 
-    def terraform(self, toolchain: Toolchain) -> Terraform:
-        """Return this environment's Terraform."""
+    def terraform(self, toolchain: Toolchain, check: Callable[[], None] = lambda: None) -> Terraform:
+        """Return this environment's Terraform; ``check`` raises when its commands are to end."""
         environment, state = self.environment, self.environment.state
         own = self.accesses.state_has_own
         extra = {"AWS_CONFIG_FILE": str(write_state_profile(self.workdir))} if own else {}
@@ -263,6 +263,7 @@ class Run:
             cli_config=toolchain.cli_config,
             timeout=environment.timeout.total_seconds(),
             on_event=self.console.event,
+            check=check,
         )
 
 

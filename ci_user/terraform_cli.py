@@ -15,10 +15,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from pathlib import Path
 from typing import IO, Any
 
+from ci_user import terraform_data
 from ci_user.credentials import STATE_PROFILE
 from ci_user.errors import CiUserError, InterruptedRunError, LockHeldError, TerraformError
 from ci_user.files import cannot_write, digest_of_files, write_private
@@ -45,6 +46,7 @@ class Terraform:
         cli_config: The CLI configuration that says where providers come from; None leaves that to Terraform.
         timeout: Seconds one command may take.
         on_event: Called with each event line as it comes.
+        check: Raises when the run is to end; asked twice a second while a command runs, which is then told to stop.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Terraform:
         cli_config: Path | None,
         timeout: float,
         on_event: Callable[[Event], None] = lambda _: None,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         self._binary = binary
         self._module = module
@@ -69,12 +72,15 @@ class Terraform:
         self._cli_config = cli_config
         self._timeout = timeout
         self._on_event = on_event
+        self._check = check
 
-    def init(self, lock: Path) -> bool:
+    def init(self, lock: Path, twins: MutableMapping[str, Path] | None = None) -> bool:
         """Initialise the data directory unless nothing it depends on changed; return whether it ran.
 
         Args:
             lock: A file that serialises initialisations, because the provider cache is not safe under parallel ones.
+            twins: Data directories that were initialised with the same modules, providers and Terraform, by the digest of
+                these; one of them is taken over, with this one's backend, and a new one is put in. None asks for none.
 
         Raises:
             TerraformError: It failed; ``-lockfile=readonly`` makes a provider that the lock does not name fail here.
@@ -83,8 +89,10 @@ class Terraform:
         from filelock import FileLock
 
         stamp = self._data_dir / "initialised"
-        digest = self._init_digest()
+        locked, digest = self._init_digests()
         if stamp.is_file() and stamp.read_text() == digest and self._providers_present():
+            if twins is not None:
+                twins.setdefault(locked, self._data_dir)
             return False
         try:
             self._data_dir.mkdir(parents=True, exist_ok=True)
@@ -93,9 +101,17 @@ class Terraform:
         except OSError as error:
             raise cannot_write(Path(error.filename or self._data_dir), error) from None
         with turn:
-            self._run("init", lockfile="readonly", reconfigure=True, backend_config=self._backend, json=True)
+            twin = twins.get(locked) if twins is not None else None
+            if twin is None or not terraform_data.take_over(twin, self._data_dir, self._backend):
+                self._run("init", lockfile="readonly", reconfigure=True, backend_config=self._backend, json=True)
+            if twins is not None:
+                twins.setdefault(locked, self._data_dir)
         write_private(stamp, digest.encode())
         return True
+
+    def forget(self) -> None:
+        """Have the next ``init`` run whatever is there."""
+        (self._data_dir / "initialised").unlink(missing_ok=True)
 
     def plan(self, tfvars: Path, out: Path, *, destroy: bool = False, lock: bool = True) -> bool:
         """Plan into ``out``; return whether an apply would change anything (the detailed exit code 2).
@@ -139,13 +155,15 @@ class Terraform:
         """
         self._run("apply", str(plan), check=check, json=True)
 
-    def _init_digest(self) -> str:
+    def _init_digests(self) -> tuple[str, str]:
+        """Return the digest of modules, providers and Terraform, and the one of these and the backend."""
         module = digest_of_files(
             self._module, [*sorted(self._module.rglob("*.tf")), self._module / ".terraform.lock.hcl"]
         )
         config = self._cli_config.read_text() if self._cli_config else None
+        locked = json.dumps([module, self.version, config], sort_keys=True)
         parts = json.dumps([module, self.version, config, self._backend], sort_keys=True)
-        return hashlib.sha256(parts.encode()).hexdigest()
+        return hashlib.sha256(locked.encode()).hexdigest(), hashlib.sha256(parts.encode()).hexdigest()
 
     def _providers_present(self) -> bool:
         providers = self._data_dir / "providers"
@@ -159,7 +177,7 @@ class Terraform:
         *arguments: str,
         accept: tuple[int, ...] = (0,),
         events: bool = True,
-        check: Callable[[], None] = lambda: None,
+        check: Callable[[], None] | None = None,
         **options: Any,
     ) -> tuple[int, str]:
         environment = self._environment() | {"TF_DATA_DIR": str(self._data_dir)}
@@ -183,7 +201,7 @@ class Terraform:
                     diagnostics.append(event)
                 self._on_event(event)
 
-        code = process.run(take, self._timeout, f"terraform {command}", check)
+        code = process.run(take, self._timeout, f"terraform {command}", check or self._check)
         if code not in accept:
             raise _failure(command, code, diagnostics, other, process.stderr)
         return code, "".join(other)

@@ -1,0 +1,95 @@
+"""The digest of everything that a plan and its scan are a function of: equal digests, equal verdict.
+
+A plan depends on the configuration, the variables, the state, the provider, and on what AWS answers. The first four are here; the last
+is the digest of the facts. What depends on the day (an acceptance that ends) is judged anew each night, or ends the record.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any, Final
+
+from ci_user.environment_policies import ExistingPolicy, PolicyDirectory, PolicyFile
+from ci_user.files import digest_of_files
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ci_user.environment import Environment
+    from ci_user.run import Loaded
+    from ci_user.toolchain import Toolchain
+
+_JUDGES: Final = ("checkov", "cloudsplaining", "policy-sentry", "python-terraform", "botocore")
+
+
+@functools.cache
+def judges() -> Mapping[str, str]:
+    """Return the versions of the packages that a verdict depends on besides this one."""
+    found = {}
+    for name in _JUDGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = ""
+    return found
+
+
+def of_versions(code: str, toolchain: Toolchain) -> str:
+    """Return the part of the digest that all environments share, as text.
+
+    Args:
+        code: What ``approval.code_digest`` returned: modules, policies, provider lock and this package.
+        toolchain: Terraform and its provider.
+    """
+    return json.dumps([code, toolchain.version, toolchain.provider_version, dict(judges())], sort_keys=True)
+
+
+def fingerprint(
+    loaded: Loaded, *, versions: str, state: str | None, facts: str, inline_policy_names: tuple[str, ...] = ()
+) -> str:
+    """Return the SHA-256 (hex) of everything that an environment's plan and scan depend on.
+
+    Args:
+        loaded: The environment with those of its siblings that matter to it.
+        versions: What ``of_versions`` returned.
+        state: The version of the state object; None when there is none.
+        facts: The digest of what AWS answers.
+        inline_policy_names: Inline policies of the user that Terraform leaves alone.
+
+    Raises:
+        PolicyError: A policy file cannot be read.
+    """
+    environment = loaded.environment
+    parts: list[Any] = [
+        environment.model_dump_json(exclude={"root"}),
+        [settings.target(environment) for settings in environment.places],
+        asdict(loaded.guarded),
+        loaded.neighbours,
+        _own_policies(environment, loaded.root),
+        versions,
+        state,
+        facts,
+        inline_policy_names,
+    ]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _own_policies(environment: Environment, root: Path) -> list[str]:
+    """Return the digests of the policy files that an environment names itself; the project's own are part of its code."""
+    found = []
+    for item in environment.policies:
+        if isinstance(item, str | ExistingPolicy):
+            continue
+        path = environment.path(item.file if isinstance(item, PolicyFile) else item.directory)
+        files = sorted(path.glob("*.json")) if isinstance(item, PolicyDirectory) else [path]
+        try:
+            found.append(digest_of_files(root, files))
+        except OSError:
+            # Whatever it is, the plan says it better.
+            found.append("unreadable")
+    return found

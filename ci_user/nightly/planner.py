@@ -1,0 +1,83 @@
+"""Terraform as the nightly check has it: init, plan without a lock, show. There is nothing here that could apply."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, MutableMapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from ci_user.errors import TerraformError
+from ci_user.files import write_private
+from ci_user.redaction import redact
+
+if TYPE_CHECKING:
+    from ci_user.run import Run
+    from ci_user.terraform_cli import Terraform
+    from ci_user.toolchain import Toolchain
+
+_PROVIDER_MEMORY: Final = 600 * 1024 * 1024
+"""Bytes that a provider and its Terraform take while they plan, in round numbers and upwards."""
+_MEMINFO: Final = Path("/proc/meminfo")
+
+
+class Planner:
+    """Makes an environment's plan; its Terraform is private, so that whoever holds a planner can only plan.
+
+    Args:
+        run: The environment, opened.
+        toolchain: Terraform and its provider.
+        twins: Data directories that are initialised already, shared by all environments of a night.
+        check: Raises when the night is to end; asked while Terraform runs.
+    """
+
+    def __init__(
+        self, run: Run, toolchain: Toolchain, twins: MutableMapping[str, Path], check: Callable[[], None]
+    ) -> None:
+        self._run = run
+        self._twins = twins
+        self.__terraform: Terraform = run.terraform(toolchain, check)
+
+    def document(self) -> dict[str, Any]:
+        """Return the plan as ``terraform show -json`` gives it, without its sensitive values.
+
+        Raises:
+            TerraformError: It cannot plan, or took longer than the environment's timeout.
+            InterruptedRunError: The night is to end.
+        """
+        variables = self._run.workdir / "terraform.tfvars.json"
+        write_private(variables, self._run.loaded.tfvars.content)
+        file = self._run.workdir / "night.tfplan"
+        lock = self._run.cache.parent / "init.lock"
+        terraform = self.__terraform
+        began = terraform.init(lock, self._twins)
+        try:
+            terraform.plan(variables, file, lock=False)
+        except TerraformError as error:
+            if not began or "nitializ" not in error.what:
+                raise
+            # What was taken over from another environment does not do here: initialise it as ever.
+            terraform.forget()
+            terraform.init(lock)
+            terraform.plan(variables, file, lock=False)
+        try:
+            return redact(terraform.show(file))
+        finally:
+            file.unlink(missing_ok=True)
+
+
+def at_once() -> int:
+    """Return how many plans are made at once: as many as there are processors, and as the memory that is free carries."""
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(processors, _free_memory() // _PROVIDER_MEMORY))
+
+
+def _free_memory() -> int:
+    """Return the bytes that are free for new processes; where the system does not say, what four providers take."""
+    try:
+        for line in _MEMINFO.read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except (OSError, ValueError, IndexError):
+        pass
+    return 4 * _PROVIDER_MEMORY
