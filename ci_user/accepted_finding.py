@@ -59,28 +59,33 @@ _Checks = Annotated[
 _ADDRESS: Final = r'((module|data)\.)?[A-Za-z_][A-Za-z0-9_-]*(\[("[^"\\\n]{1,128}"|[0-9]{1,6})\])?'
 
 
+ResourceAddress = Annotated[
+    str,
+    matching(
+        rf"(?=.{{3,512}}\Z){_ADDRESS}(\.{_ADDRESS})+",
+        'the address of one resource in the plan, such as module.ci_policy["sample"].aws_iam_policy.this',
+    ),
+]
+Reason = Annotated[str, matching(r"(?s)(?=.{10,1000}\Z)\s*(\S.*)", "a reason of 10 to 1000 characters")]
+Owner = Annotated[str, matching(r"(?=.{1,128}\Z)\S.*", "who answers for it, 1 to 128 characters")]
+Expiry = Annotated[
+    date | Literal["never"],
+    BeforeValidator(_expiry),
+    WithJsonSchema({"type": "string", "pattern": "^([0-9]{4}-[0-9]{2}-[0-9]{2}|never)$"}),
+]
+"""A last day, at most 365 days after the context's ``today``."""
+
+
 class AcceptedFinding(Model):
     """A finding that may stay, for a reason that somebody answers for, until a day."""
 
     check: _Checks = Field(description="The check's id, or a list of them.")
-    resource: Annotated[
-        str,
-        matching(
-            rf"(?=.{{3,512}}\Z){_ADDRESS}(\.{_ADDRESS})+",
-            'the address of one resource in the plan, such as module.ci_policy["sample"].aws_iam_policy.this',
-        ),
-    ] = Field(description="The resource's address in the plan.")
-    reason: Annotated[str, matching(r"(?s)(?=.{10,1000}\Z)\s*(\S.*)", "a reason of 10 to 1000 characters")] = Field(
+    resource: ResourceAddress = Field(description="The resource's address in the plan.")
+    reason: Reason = Field(
         description="Why it may stay: what makes it harmless here, or what it would break to mend it."
     )
-    owner: Annotated[str, matching(r"(?=.{1,128}\Z)\S.*", "who answers for it, 1 to 128 characters")] = Field(
-        description="Who answers for it: a team or a person."
-    )
-    expires: Annotated[
-        date | Literal["never"],
-        BeforeValidator(_expiry),
-        WithJsonSchema({"type": "string", "pattern": "^([0-9]{4}-[0-9]{2}-[0-9]{2}|never)$"}),
-    ] = Field(description="The last day it is accepted, at most 365 days away; never is for sandboxes.")
+    owner: Owner = Field(description="Who answers for it: a team or a person.")
+    expires: Expiry = Field(description="The last day it is accepted, at most 365 days away; never is for sandboxes.")
 
     def expired(self, today: date) -> bool:
         """Tell whether the last day is over."""

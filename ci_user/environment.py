@@ -34,6 +34,7 @@ from ci_user.environment_fields import (
 )
 from ci_user.environment_parts import Access, Audit, Lock, Role, Rotation, State, Tags, Verification
 from ci_user.environment_policies import MOST, PolicyChoice, clashes, unattachable
+from ci_user.known_drift import KnownDrift, misplaced
 from ci_user.partitions import fitting_region, misfits
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "Access",
     "Audit",
     "Environment",
+    "KnownDrift",
     "Lock",
     "Role",
     "Rotation",
@@ -63,7 +65,7 @@ class Environment(Model):
     """One file of ``environments/``, checked.
 
     ``name`` is the file's name and ``root`` the repository; neither is in the YAML. Validation takes a
-    context: ``today`` (a date, for the 365 days of accepted findings) and ``root`` (for paths).
+    context: ``today`` (a date, for the 365 days of accepted findings and known drift) and ``root`` (for paths).
     """
 
     name: EnvironmentName
@@ -103,6 +105,9 @@ class Environment(Model):
     )
     accepted_findings: Annotated[tuple[AcceptedFinding, ...], Strict(False), Field(max_length=200)] = Field(
         default=(), description="Findings that may stay, each with reason, owner and last day."
+    )
+    known_drift: Annotated[tuple[KnownDrift, ...], Strict(False), Field(max_length=200)] = Field(
+        default=(), description="Drift that may stay, each with reason, owner and last day."
     )
 
     @field_validator("region")
@@ -198,6 +203,12 @@ class Environment(Model):
                     problems.append(((index, "check"), "each check once per resource", check))
                 seen.add((check, item.resource))
         refuse(problems)
+        return value
+
+    @field_validator("known_drift")
+    @classmethod
+    def _known(cls, value: tuple[KnownDrift, ...], info: ValidationInfo) -> tuple[KnownDrift, ...]:
+        refuse(misplaced(value, sandbox=info.data.get("sandbox", True)))
         return value
 
     @property

@@ -16,8 +16,15 @@ from ci_user.errors import EnvironmentFileError, UsageError
 
 ROOT = Path(__file__).parents[2]
 TODAY = date(2026, 11, 24)
-KEYS = {"access", "key", "region", "account_id", "kms_key", "tags"}
+KEYS = {"access", "key", "region", "account_id", "kms_key", "tags", "known_drift"}
 """What the template shows commented out."""
+KNOWN = {
+    "resource": "module.ci_user.aws_iam_user.this",
+    "attributes": ["tags"],
+    "reason": "set by the account's own automation",
+    "owner": "platform",
+    "expires": "2027-01-31",
+}
 FILES = sorted((ROOT / "environments").glob("*.yaml"))
 
 
@@ -78,10 +85,18 @@ def test_the_projects_own_files_load_today_and_long_after(today: date) -> None:
         {"rotation": {"grace": "soon"}},
         {"rotation": {"grade": "1d"}},
         {"audit": {"bucket": "yes"}},
+        {"known_drift": [{**KNOWN, "attributes": []}]},
+        {"known_drift": [{**KNOWN, "attributes": ["tags", "*"]}]},
+        {"known_drift": [{**KNOWN, "attributes": ["permissions_boundary"]}]},
+        {"known_drift": [{**KNOWN, "expires": "soon"}]},
     ],
 )
 def test_editors_see_what_the_model_refuses(change: dict[str, Any]) -> None:
     assert errors({**data(ROOT / "environments" / "testing.yaml"), **change})
+
+
+def test_editors_see_known_drift_as_the_model_does() -> None:
+    assert not errors({**data(ROOT / "environments" / "testing.yaml"), "known_drift": [KNOWN]})
 
 
 def test_every_backend_and_every_key_is_described() -> None:
@@ -131,6 +146,7 @@ def test_what_is_commented_out_in_the_template_is_valid_too(tmp_path: Path) -> N
     assert one.state.kms_key is not None
     assert one.tags
     assert one.accepted_findings
+    assert one.known_drift
     assert [called(item) for item in one.policies] == [
         "serverless",
         "extra",
