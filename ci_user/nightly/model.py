@@ -112,9 +112,13 @@ class Grant(Part):
 
 
 class EnvironmentResult(Part):
-    """One environment's check. ``seconds`` is its own time; ``planned_at`` when the last plan of it was made."""
+    """One environment's check. ``seconds`` is its own time; ``planned_at`` when the last plan of it was made.
+
+    ``prefix`` is what its names in AWS begin with, application-environment, where it is known.
+    """
 
     environment: _Line
+    prefix: _Line = ""
     account_id: _Line
     region: _Line
     protected: bool = False
