@@ -1,0 +1,221 @@
+"""What a read-only run may send: everything else is refused just before it would leave.
+
+An allow-list, and none of what is on it returns a secret. Terraform sends its own requests, which this does not see: what it may
+do is in its credentials' policy, and the tests' proxy watches both.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from ci_user.errors import CiUserError
+from ci_user.text import plain
+
+OPERATIONS: Final[Mapping[str, str]] = {
+    # https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html: no permission is needed.
+    "sts:GetCallerIdentity": "",
+    "sts:AssumeRole": "sts:AssumeRole",
+    "sts:AssumeRoleWithWebIdentity": "",
+    "sts:AssumeRoleWithSAML": "",
+    **{
+        f"iam:{name}": f"iam:{name}"
+        for name in (
+            *("GetUser", "ListUserTags", "ListGroupsForUser", "ListAttachedUserPolicies", "ListUserPolicies"),
+            *("GetUserPolicy", "ListAccessKeys", "GetAccessKeyLastUsed", "GetLoginProfile", "ListSSHPublicKeys"),
+            *("ListServiceSpecificCredentials", "ListSigningCertificates", "ListMFADevices"),
+            *("GetGroup", "ListAttachedGroupPolicies", "ListGroupPolicies", "GetGroupPolicy"),
+            *("GetPolicy", "GetPolicyVersion", "ListPolicyVersions", "ListPolicyTags"),
+            *("ListUsers", "ListRoles", "GetRole", "GetAccountAuthorizationDetails"),
+        )
+    },
+    "lambda:ListFunctions": "lambda:ListFunctions",
+    "cloudformation:DescribeStacks": "cloudformation:DescribeStacks",
+    "secretsmanager:DescribeSecret": "secretsmanager:DescribeSecret",
+    "ssm:DescribeParameters": "ssm:DescribeParameters",
+    "ssm:ListTagsForResource": "ssm:ListTagsForResource",
+    # https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html
+    "s3:HeadBucket": "s3:ListBucket",
+    "s3:ListObjectsV2": "s3:ListBucket",
+    "s3:ListObjectVersions": "s3:ListBucketVersions",
+    "s3:HeadObject": "s3:GetObject",
+    "s3:GetObject": "s3:GetObject",
+    "s3:GetObjectVersion": "s3:GetObjectVersion",
+    "s3:GetBucketLocation": "s3:GetBucketLocation",
+    "s3:GetBucketVersioning": "s3:GetBucketVersioning",
+    "s3:GetBucketEncryption": "s3:GetEncryptionConfiguration",
+    "s3:GetBucketPolicy": "s3:GetBucketPolicy",
+    "s3:GetBucketOwnershipControls": "s3:GetBucketOwnershipControls",
+    "s3:GetPublicAccessBlock": "s3:GetBucketPublicAccessBlock",
+}
+"""What is asked of AWS, with the IAM action that it takes; empty where it takes none. GetObject is called
+``s3:GetObjectVersion`` here when it asks for a version."""
+
+_SCOPE: Final = re.compile(r"Credential=[^/,\s]+/[0-9]{8}/[^/,\s]+/([a-z0-9-]+)/aws4_request")
+_UNSIGNED: Final = frozenset({"AssumeRoleWithWebIdentity", "AssumeRoleWithSAML"})
+_FUNCTIONS: Final = re.compile(r"/2015-03-31/functions/?")
+
+_BUCKET_QUERIES: Final = {
+    "list-type": "ListObjectsV2",
+    "versions": "ListObjectVersions",
+    "location": "GetBucketLocation",
+    "versioning": "GetBucketVersioning",
+    "encryption": "GetBucketEncryption",
+    "policy": "GetBucketPolicy",
+    "ownershipControls": "GetBucketOwnershipControls",
+    "publicAccessBlock": "GetPublicAccessBlock",
+}
+# What only narrows a list, or tells the SDK's own name of the operation.
+_NARROWING: Final = frozenset(
+    {
+        *("prefix", "delimiter", "max-keys", "encoding-type", "start-after", "continuation-token", "fetch-owner"),
+        *("key-marker", "version-id-marker", "x-id"),
+    }
+)
+
+_KUBERNETES_SECRETS: Final = re.compile(r"/api/v1/(namespaces/[^/]+/)?secrets(/|$)")
+_METADATA_ONLY: Final = "as=PartialObjectMetadata"
+# The list has every value; of single variables only the key id's and the note are asked for.
+_GITLAB_LIST: Final = re.compile(r"/api/v4/(projects/[^/]+|groups/[^/]+|admin/ci)/variables/?$")
+_GITHUB_LOGIN: Final = re.compile(r"/app/installations/[0-9]+/access_tokens$")
+_VAULT_LOGIN: Final = re.compile(r"/v1/auth/.+/login$")
+_VAULT_READS: Final = re.compile(r"/v1/(sys/internal/ui/mounts/.+|auth/token/lookup-self)$")
+_VAULT_HEADERS: Final = frozenset({"x-vault-request", "x-vault-token"})
+
+
+class ReadOnlyError(CiUserError):
+    """A read-only run was about to change something, or to read a secret; nothing was sent."""
+
+
+def refuse_writes(request: Any) -> None:
+    """See that a request may leave a read-only run.
+
+    Args:
+        request: What is about to be sent: botocore's ``AWSPreparedRequest``, or ``requests.PreparedRequest``.
+
+    Raises:
+        ReadOnlyError: It is not on the list. The error has neither body nor query nor headers.
+    """
+    headers = {_text(name).lower(): _text(value) for name, value in dict(request.headers or {}).items()}
+    called = operation(request.method, request.url, headers, request.body) if _is_aws(request, headers) else None
+    if called is not None:
+        if called in OPERATIONS:
+            return
+        raise _refusal(f"call {called}", secret=called == "secretsmanager:GetSecretValue")
+    method, url = _text(request.method).upper(), urlsplit(_text(request.url))
+    if _may_leave(method, url.path, headers):
+        return
+    raise _refusal(f"send {method} {url.hostname}{url.path}", secret=False)
+
+
+def operation(method: str, url: str, headers: Mapping[str, str], body: object) -> str:
+    """Return what a request asks AWS to do, ``iam:GetUser``; a request that is not understood is told as it is.
+
+    Args:
+        method: ``GET`` and so on.
+        url: The whole address.
+        headers: With names in lower case.
+        body: The body, if any.
+    """
+    parts = urlsplit(_text(url))
+    # What AWS itself goes by is the scope of the signature.
+    scope = _SCOPE.search(headers.get("authorization", ""))
+    service = scope[1] if scope else ""
+    target = headers.get("x-amz-target", "")
+    if target:
+        return f"{service}:{target.rpartition('.')[2]}"
+    if service == "s3":
+        return f"s3:{_s3(method.upper(), parts.hostname or '', parts.path, parts.query)}"
+    if service == "lambda":
+        listing = method.upper() == "GET" and _FUNCTIONS.fullmatch(parts.path)
+        return "lambda:ListFunctions" if listing else f"lambda:{method.upper()} {parts.path}"
+    asked = body if isinstance(body, bytes | str) else parts.query
+    actions = parse_qs(_text(asked)).get("Action", [])
+    if len(actions) == 1:
+        name = actions[0]
+        return f"{service or ('sts' if name in _UNSIGNED else 'unsigned')}:{name}"
+    return f"{service or 'unsigned'}:{method.upper()} {parts.path}"
+
+
+def _is_aws(request: Any, headers: Mapping[str, str]) -> bool:
+    return (
+        type(request).__module__.startswith("botocore.")
+        or "aws4-hmac-sha256" in headers.get("authorization", "").lower()
+    )
+
+
+def _s3(method: str, host: str, path: str, query: str) -> str:
+    """Return an operation by method, address and query; what is not on the list keeps its method and query names."""
+    names = {part.partition("=")[0] for part in query.split("&") if part}
+    # bucket.s3.REGION.amazonaws.com, or s3.REGION.amazonaws.com/bucket.
+    in_host = ".s3." in host or ".s3-" in host
+    key = [part for part in path.split("/") if part][0 if in_host else 1 :]
+    told = f"{method} {'object' if key else 'bucket'} {','.join(sorted(names))}".strip()
+    if method == "HEAD":
+        return ("HeadObject" if key else "HeadBucket") if names <= {"versionId"} else told
+    if method != "GET":
+        return told
+    if key:
+        return told if names - {"versionId", "x-id"} else "GetObjectVersion" if "versionId" in names else "GetObject"
+    asked = [name for name in _BUCKET_QUERIES if name in names]
+    return _BUCKET_QUERIES[asked[0]] if len(asked) == 1 and names <= {*asked, *_NARROWING} else told
+
+
+def _may_leave(method: str, path: str, headers: Mapping[str, str]) -> bool:
+    """Tell whether a request to a vendor only reads and returns no secret, or is a login."""
+    vault = bool(_VAULT_HEADERS & set(headers)) or path.startswith("/v1/")
+    if method == "POST":
+        return bool(_VAULT_LOGIN.search(path) if vault else _GITHUB_LOGIN.search(path))
+    if method not in ("GET", "HEAD"):
+        return False
+    if vault:
+        return _vault_metadata(path)
+    if method == "HEAD":
+        return True
+    return all(harmless(path, headers) for harmless in _HARMLESS)
+
+
+def _vault_metadata(path: str) -> bool:
+    """Tell whether a path leads to what Vault tells about a secret, and not to the secret.
+
+    ``MOUNT/metadata/PATH`` and ``MOUNT/data/PATH``, where both may have slashes: what could be taken both ways is refused.
+    https://developer.hashicorp.com/vault/api-docs/secret/kv/kv-v2
+    """
+    plain_path = unquote(path)
+    if _VAULT_READS.search(plain_path):
+        return True
+    # A mount has at least one part.
+    parts = plain_path.partition("/v1/")[2].split("/")[1:]
+    kinds = [number for number, part in enumerate(parts) if part in ("data", "metadata")]
+    if not kinds or ".." in parts:
+        return False
+    first = kinds[0]
+    return parts[first] == "metadata" and len(parts) > first + 1 and parts[first + 1] != "data"
+
+
+def _no_kubernetes_data(path: str, headers: Mapping[str, str]) -> bool:
+    accepted = headers.get("accept", "").split(",")
+    return not _KUBERNETES_SECRETS.search(unquote(path)) or all(_METADATA_ONLY in one for one in accepted)
+
+
+def _no_gitlab_list(path: str, headers: Mapping[str, str]) -> bool:
+    del headers
+    return not _GITLAB_LIST.search(path)
+
+
+_HARMLESS: Final[tuple[Callable[[str, Mapping[str, str]], bool], ...]] = (_no_kubernetes_data, _no_gitlab_list)
+
+
+def _refusal(tried: str, *, secret: bool) -> ReadOnlyError:
+    do = (
+        "a read-only run reads no secret, a token in Secrets Manager neither: give this job the token in a variable"
+        if secret
+        else "report this as a mistake in the tool; nothing was sent"
+    )
+    return ReadOnlyError(f"a mistake in this tool: a read-only run tried to {plain(tried, 200)}", do=do)
+
+
+def _text(value: object) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else "" if value is None else str(value)
