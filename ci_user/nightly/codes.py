@@ -107,14 +107,6 @@ NOT_CHECKED: Final = Code(
     "mend what it says; the others were checked all the same",
     "nightly-not-checked",
 )
-INTERRUPTED: Final = Code(
-    "CIUSER_INTERRUPTED",
-    "check",
-    "error",
-    "The check comes to its end",
-    "run the check again",
-    "nightly-not-checked",
-)
 PLAN_ERROR: Final = Code(
     "CIUSER_PLAN_ERROR",
     "plan",
@@ -130,4 +122,196 @@ STATE_MOVES: Final = Code(
     "The state stays as it is while it is planned",
     "somebody deploys again and again while the check runs; run it at another time",
     "nightly-not-checked",
+)
+LEAKED: Final = Code(
+    "CIUSER_LEAKED",
+    "keys",
+    "finding",
+    "No access key has leaked",
+    "run `invoke revoke` at once, then find out what was done with the key (CloudTrail)",
+    "quarantine",
+)
+REVOKED_ACTIVE: Final = Code(
+    "CIUSER_REVOKED_ACTIVE",
+    "keys",
+    "finding",
+    "A revoked key stays inactive",
+    "run `invoke revoke` again, and find out who activated it (CloudTrail: UpdateAccessKey)",
+    "revocation",
+)
+REVOCATION: Final = Code(
+    "CIUSER_REVOCATION",
+    "keys",
+    "finding",
+    "A revocation comes to its end",
+    "run `invoke revoke` again: it goes on where it stopped",
+    "revocation",
+)
+DENIED: Final = Code(
+    "CIUSER_DENIED",
+    "keys",
+    "notice",
+    "No revocation is in force",
+    "nothing has to be done: `invoke rotate` takes the deny off when no session can be left",
+    "revocation",
+)
+FOREIGN_KEY: Final = Code(
+    "CIUSER_FOREIGN_KEY",
+    "keys",
+    "finding",
+    "Every access key was made and delivered by this tool",
+    "find out who made it (CloudTrail: CreateAccessKey); if nobody needs it: `invoke revoke --delete-key ID`",
+    "foreign-key",
+)
+NO_KEY: Final = Code(
+    "CIUSER_NO_KEY",
+    "keys",
+    "finding",
+    "The delivered key is there",
+    "run `invoke deploy`: it makes and delivers one",
+    "no-key",
+)
+INACTIVE_KEY: Final = Code(
+    "CIUSER_INACTIVE_KEY",
+    "keys",
+    "finding",
+    "The delivered key is active",
+    "find out who deactivated it, then `invoke reactivate`, or `invoke rotate --force` for a new one",
+    "inactive-key",
+)
+KEY_AGE: Final = Code(
+    "CIUSER_KEY_AGE",
+    "keys",
+    "finding",
+    "Keys are renewed when they are due",
+    "see that the scheduled `invoke rotate` runs, and what its last run says",
+    "two-keys",
+)
+KEY_UNUSED: Final = Code(
+    "CIUSER_KEY_UNUSED",
+    "keys",
+    "notice",
+    "The delivered key is used",
+    "if no pipeline needs it any more, remove the environment",
+    "no-key",
+)
+KEY_STILL_USED: Final = Code(
+    "CIUSER_KEY_STILL_USED",
+    "keys",
+    "finding",
+    "Nobody uses an old key",
+    "find who still has it, by the service and CloudTrail, and give it the new one; `invoke rotate --now` ends it",
+    "two-keys",
+)
+TWO_KEYS: Final = Code(
+    "CIUSER_TWO_KEYS",
+    "keys",
+    "finding",
+    "Two keys are active for a while only",
+    "see that the scheduled `invoke rotate` runs: it makes the old key inactive",
+    "two-keys",
+)
+KEY_LEFT: Final = Code(
+    "CIUSER_KEY_LEFT",
+    "keys",
+    "notice",
+    "An old key is deleted when its time is over",
+    "see that the scheduled `invoke rotate` runs: it deletes the key",
+    "two-keys",
+)
+STUCK: Final = Code(
+    "CIUSER_ROTATION_STUCK",
+    "keys",
+    "finding",
+    "What was begun with keys is finished",
+    "run `invoke rotate`, or `invoke deploy`: it goes on from what the journal says",
+    "interrupted",
+)
+NO_JOURNAL: Final = Code(
+    "CIUSER_NO_JOURNAL",
+    "keys",
+    "error",
+    "The journal of the keys can be read",
+    "find out what became of the state bucket: without the journal nobody can say whose the keys are",
+    "bucket",
+)
+BUSY: Final = Code(
+    "CIUSER_BUSY",
+    "keys",
+    "notice",
+    "Nobody works on the environment while it is checked",
+    "nothing has to be done: what changes meanwhile is judged the next night",
+    "locked",
+)
+LEASE_LEFT: Final = Code(
+    "CIUSER_LEASE_LEFT",
+    "keys",
+    "notice",
+    "Who worked on the environment gave it back",
+    "nothing has to be done: the lease is over, and the next run takes it",
+    "locked",
+)
+PLACE: Final = Code(
+    "CIUSER_PLACE",
+    "places",
+    "finding",
+    "Every place holds the delivered key",
+    "run `invoke deploy`: it delivers the key to where it is missing",
+    "backend",
+)
+PLACE_PENDING: Final = Code(
+    "CIUSER_PLACE_PENDING",
+    "places",
+    "finding",
+    "No pending copy of a key is left behind",
+    "run `invoke rotate`, or `invoke deploy`: it is promoted or dropped",
+    "interrupted",
+)
+PLACE_FORMER: Final = Code(
+    "CIUSER_PLACE_FORMER",
+    "places",
+    "notice",
+    "Keys are in the places of the environment file only",
+    "run `invoke deploy`: it takes the key out of places that the file no longer names",
+    "new-target",
+)
+PLACE_UNASKED: Final = Code(
+    "CIUSER_PLACE_UNASKED",
+    "places",
+    "error",
+    "Every place can be asked which key it holds",
+    "mend what it says; `invoke doctor` asks it too",
+    "backend",
+)
+NESTED: Final = Code(
+    "CIUSER_NESTED",
+    "identity",
+    "finding",
+    "No other environment of the account reaches this one's names",
+    "choose another application or environment name for one of the two",
+    "nested-prefixes",
+)
+UNREAD: Final = Code(
+    "CIUSER_UNREAD",
+    "identity",
+    "error",
+    "Everything that hangs on the CI user can be looked at",
+    "give the nightly check the right that it names",
+    "aws-refused-a-call",
+)
+LINT: Final = Code(
+    "CIUSER_LINT",
+    "policies",
+    "finding",
+    "What is attached in AWS is a policy as its author meant it",
+    "correct the policy, in its file or in AWS; `invoke policy.lint` says the same of files",
+    "policy",
+)
+UNREADABLE_POLICY: Final = Code(
+    "CIUSER_UNREADABLE_POLICY",
+    "policies",
+    "error",
+    "What the CI user may do can be told",
+    "look at the policy in IAM: it is not shaped like one",
+    "policy",
 )
