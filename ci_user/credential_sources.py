@@ -9,7 +9,7 @@ import functools
 import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ci_user.errors import CredentialsError
 from ci_user.text import plain
@@ -18,16 +18,21 @@ if TYPE_CHECKING:
     import datetime as dt
 
     from botocore.config import Config
-    from botocore.credentials import Credentials, RefreshableCredentials
+    from botocore.credentials import RefreshableCredentials
     from botocore.session import Session
 
     from ci_user.environment import Access, Environment
+    from ci_user.environment_parts import Role
     from ci_user.secret import Secret
 
 # How to reach AWS, whoever calls: what remains of the ambient settings for a login that was resolved here.
 TRANSPORT = ("ca_bundle", "use_fips_endpoint")
 _CONNECT_SECONDS = 5
 _READ_SECONDS = 30
+
+Check = Callable[[Any], None]
+"""Called with a signed request before it is sent; what it raises stops the request."""
+RetryMode = Literal["standard", "adaptive"]
 
 
 @dataclass(frozen=True)
@@ -59,14 +64,27 @@ def refuse_foreign_endpoints(environment: Environment, environ: Mapping[str, str
             )
 
 
-def client_config(*, attempts: int, **more: Any) -> Config:
+def fence(client: Any, check: Check | None) -> None:
+    """Have ``check`` asked before each request of a client leaves; None changes nothing."""
+    if check is None:
+        return
+    asked = check
+
+    def before_send(request: Any, **_: object) -> None:
+        # The request is signed by now: a run that was paused between signing and sending is stopped here.
+        asked(request)
+
+    client.meta.events.register("before-send.*", before_send)
+
+
+def client_config(*, attempts: int, retries: RetryMode = "standard", **more: Any) -> Config:
     """Return a client's settings: timeouts, retries, and no endpoint but the one that is given; ``attempts`` counts the first."""
     from botocore.config import Config
 
     settings: dict[str, Any] = {
         "connect_timeout": _CONNECT_SECONDS,
         "read_timeout": _READ_SECONDS,
-        "retries": {"mode": "standard", "total_max_attempts": attempts},
+        "retries": {"mode": retries, "total_max_attempts": attempts},
         "ignore_configured_endpoint_urls": True,
         **more,
     }
@@ -113,12 +131,17 @@ def session_for(access: Access | None, environment: Environment) -> Session:
     Raises:
         CredentialsError: There is no such profile, or there are no credentials.
     """
-    session = logged_in(access.profile if access else None, f"environments/{environment.name}.yaml: access")
-    if access is None or access.role is None:
-        return session
-    credentials = session.get_credentials()
-    assert credentials is not None  # noqa: S101 - it is logged in
-    return _assume(session, credentials, access, environment)
+    session = profile_session(access, environment)
+    return session if access is None or access.role is None else assumed(session, access.role, environment)
+
+
+def profile_session(access: Access | None, environment: Environment) -> Session:
+    """Return a session of the profile that ``access`` names, or of the ambient login; no role is assumed.
+
+    Raises:
+        CredentialsError: There is no such profile, or there are no credentials.
+    """
+    return logged_in(access.profile if access else None, f"environments/{environment.name}.yaml: access")
 
 
 def logged_in(profile: str | None, where: str) -> Session:
@@ -151,15 +174,22 @@ def logged_in(profile: str | None, where: str) -> Session:
     return session
 
 
-def _assume(session: Session, credentials: Credentials, access: Access, environment: Environment) -> Session:
+def assumed(source: Session, role: Role, environment: Environment, check: Check | None = None) -> Session:
+    """Return a session that assumes a role from ``source``, in the environment's region, when it is first used and again later.
+
+    Args:
+        source: A session that has credentials.
+        role: The role.
+        environment: Where its region and endpoint come from.
+        check: Asked before each request for the role's credentials.
+    """
     from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
 
-    role = access.role
-    assert role is not None  # noqa: S101 - the caller asked
-    source = session
+    credentials = source.get_credentials()
+    assert credentials is not None  # noqa: S101 - it is logged in
 
     def client_creator(service: str, **given: Any) -> Any:
-        return source.create_client(
+        client = source.create_client(
             service,
             region_name=environment.region,
             endpoint_url=environment.endpoint_url,
@@ -168,6 +198,8 @@ def _assume(session: Session, credentials: Credentials, access: Access, environm
             aws_session_token=given.get("aws_session_token"),
             config=client_config(attempts=4),
         )
+        fence(client, check)
+        return client
 
     extra = {"RoleSessionName": role.session_name}
     if role.external_id:
@@ -175,9 +207,8 @@ def _assume(session: Session, credentials: Credentials, access: Access, environm
     fetcher = AssumeRoleCredentialFetcher(
         client_creator=client_creator, source_credentials=credentials, role_arn=role.arn, extra_args=extra
     )
-    assumed = isolated_session(keep=TRANSPORT)
     refreshing = DeferredRefreshableCredentials(method="assume-role", refresh_using=fetcher.fetch_credentials)
-    return _holding(assumed, refreshing)
+    return _holding(isolated_session(keep=TRANSPORT), refreshing)
 
 
 def refreshing_session(session: Session, source: Callable[[], SessionCredentials]) -> Session:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ci_user import tfvars
-from ci_user.credentials import Accesses, AwsAccess, Caller, resolve
+from ci_user.credentials import Accesses, AwsAccess, Caller, Logins, resolve
 from ci_user.errors import CiUserError, ToolchainError
 from ci_user.files import private_directory
 from ci_user.terraform_cli import Terraform, backend_settings, write_state_profile
@@ -306,7 +306,12 @@ def load_alone(name: str, root: Path) -> Loaded:
 
 @contextmanager
 def opened(
-    loaded: Loaded, console: Console, environ: Mapping[str, str] | None = None, *, only_target: bool = False
+    loaded: Loaded,
+    console: Console,
+    environ: Mapping[str, str] | None = None,
+    *,
+    only_target: bool = False,
+    logins: Logins | None = None,
 ) -> Iterator[Run]:
     """Open the way into the environment's account, after its number was compared; yields the run.
 
@@ -317,6 +322,7 @@ def opened(
         console: Where progress and questions go.
         environ: The ambient variables; the process's own by default.
         only_target: Leave the logins of state and backends for later: whoever answers a leak needs neither.
+        logins: Shares logins and clients with other environments.
 
     Raises:
         CredentialsError: No usable credentials, or an endpoint that the file does not name.
@@ -325,7 +331,7 @@ def opened(
     """
     environment = loaded.environment
     environ = os.environ if environ is None else environ
-    accesses = _resolve(loaded, console, environ)
+    accesses = _resolve(loaded, console, environ, logins)
     caller = accesses.verify_target() if only_target else accesses.verify()
     console.detail(f"working as {caller.arn}")
     workdir = private_directory(loaded.root / ".cache" / "runs") / f"{environment.name}-{secrets.token_hex(6)}"
@@ -343,17 +349,23 @@ def opened(
         shutil.rmtree(workdir, ignore_errors=True)
 
 
-def _resolve(loaded: Loaded, console: Console, environ: Mapping[str, str]) -> Accesses:
+def _resolve(loaded: Loaded, console: Console, environ: Mapping[str, str], logins: Logins | None = None) -> Accesses:
     environment = loaded.environment
     if not environment.sandbox:
-        return resolve(environment, environ)
+        return resolve(environment, environ, logins=logins)
     from ci_user.sandbox import Sandbox
 
     sandbox = Sandbox(loaded.root, account_id=environment.account_id, region=environment.region)
     up = sandbox.up()
     for note in up.notes:
         console.line(note)
-    return resolve(environment, environ, endpoint_url=up.endpoint_url, sandbox_credentials=sandbox.deployer_credentials)
+    return resolve(
+        environment,
+        environ,
+        endpoint_url=up.endpoint_url,
+        sandbox_credentials=sandbox.deployer_credentials,
+        logins=logins,
+    )
 
 
 def find_toolchain(loaded: Loaded, environ: Mapping[str, str]) -> Toolchain:
