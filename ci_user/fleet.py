@@ -22,7 +22,7 @@ Work = Callable[[str, Console], "Report"]
 _Result = tuple[str, int, tuple[str, ...], Mapping[str, Any]]
 
 
-class _Buffered(Console):
+class Buffered(Console):
     """Keeps an environment's lines until it has ended, so that lines of several do not mix."""
 
     def __init__(self, *, verbose: bool) -> None:
@@ -57,13 +57,13 @@ def each(names: Sequence[str], work: Work, console: Console) -> FleetReport:
 
 def _in_order(
     names: Sequence[str], work: Work, console: Console, pool: ThreadPoolExecutor
-) -> Iterator[tuple[str, tuple[_Buffered, Future[Report]]]]:
+) -> Iterator[tuple[str, tuple[Buffered, Future[Report]]]]:
     """Yield each environment's future in order, starting no more ahead than can be held."""
-    started: dict[str, tuple[_Buffered, Future[Report]]] = {}
+    started: dict[str, tuple[Buffered, Future[Report]]] = {}
     waiting = iter(names)
     for name in names:
         for following in waiting:
-            buffer = _Buffered(verbose=console.verbose)
+            buffer = Buffered(verbose=console.verbose)
             started[following] = (buffer, pool.submit(work, following, buffer))
             if len(started) > SIDE_BY_SIDE:
                 break
@@ -77,12 +77,12 @@ def _result(name: str, future: Future[Report]) -> _Result:
         return name, report.exit_code, tuple(report.lines()), report.document()
     if not isinstance(failure, Exception):
         raise failure
-    error = failure if isinstance(failure, CiUserError) else _mistake(failure)
+    error = failure if isinstance(failure, CiUserError) else mistake(failure)
     text = tuple(f"{name}: {line}" if n == 0 else line for n, line in enumerate(f"error: {error}".split("\n")))
     return name, error.exit_code, text, {"error": {"what": error.what, "where": error.where, "do": error.do}}
 
 
-def _mistake(failure: Exception) -> CiUserError:
+def mistake(failure: Exception) -> CiUserError:
     """Return the error for what nobody foresaw: its kind and the way it took, without its message, which may hold anything."""
     way = "\n".join(line.rstrip() for line in traceback.format_tb(failure.__traceback__))
     return CiUserError(

@@ -1,0 +1,368 @@
+"""The check of one environment: read, audit, plan where something has changed since the last clean plan; change nothing."""
+
+from __future__ import annotations
+
+import datetime as dt
+import shutil
+import time
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from threading import BoundedSemaphore
+from typing import TYPE_CHECKING, Final
+
+from ci_user import revocation
+from ci_user.errors import CiUserError
+from ci_user.files import private_directory
+from ci_user.findings import Finding, judge
+from ci_user.judging import context_of, never_acceptable
+from ci_user.lease import peek
+from ci_user.live_policies import managed_document
+from ci_user.nightly import codes
+from ci_user.nightly.fingerprint import fingerprint
+from ci_user.nightly.model import Acceptance, Area, Change, Entry, EnvironmentResult, Grant, Way
+from ci_user.nightly.read_only import refuse_writes
+from ci_user.nightly.records import Record
+from ci_user.plan import parse
+from ci_user.plan_guard import refuse_foreign
+
+if TYPE_CHECKING:
+    from ci_user.backends.protocol import Held
+    from ci_user.environment import Environment
+    from ci_user.findings import Verdict
+    from ci_user.lease import LeaseState
+    from ci_user.nightly.account import Readings
+    from ci_user.nightly.facts_model import Facts
+    from ci_user.nightly.records import RecordBook
+    from ci_user.nightly.state_objects import StateObjects
+    from ci_user.run import Loaded, Run
+    from ci_user.scan import Scanner
+    from ci_user.toolchain import Toolchain
+
+Stage = Callable[[str], None]
+"""Told what is done now, in one word: for the table of progress."""
+
+_PLANS_AT_MOST: Final = 2
+_RECORD_DAYS: Final = 30
+_RECORD_SPREAD: Final = 10
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a plan, its scan and the live policies said: everything that stays as it is while the fingerprint does.
+
+    Args:
+        entries: What was found that nobody can accept in an environment file's ``accepted_findings``.
+        findings: What was found and may be accepted, with the area it belongs to.
+        changes: What the plan would change, and what was changed outside.
+        access: What the user may do now and should not, or should and may not.
+        grants: Who may do what.
+    """
+
+    entries: tuple[Entry, ...] = ()
+    findings: tuple[tuple[Finding, Area], ...] = ()
+    changes: tuple[Change, ...] = ()
+    access: tuple[str, ...] = ()
+    grants: tuple[Grant, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A result, and what lets the next night do without a plan: None unless this one is clean and was planned or still holds."""
+
+    result: EnvironmentResult
+    record: Record | None = None
+
+
+@dataclass
+class Tools:
+    """What the environments of one night share.
+
+    Args:
+        root: The repository.
+        toolchain: Returns Terraform and its provider for an environment; asked only when something is planned.
+        readings: What is read once per account.
+        states: The versions of state objects, read once per bucket.
+        book: The records that are trusted; None has everything planned.
+        versions: The part of the fingerprint that all environments share.
+        scanner: Scans all plans, one after the other.
+        turns: How many plans are made at once.
+        stop: Raises when the night is to end.
+        twins: Data directories that are initialised already.
+    """
+
+    root: Path
+    toolchain: Callable[[Loaded], Toolchain]
+    readings: Readings
+    states: StateObjects
+    book: RecordBook | None
+    versions: Callable[[Loaded], str]
+    scanner: Scanner
+    turns: BoundedSemaphore
+    stop: Callable[[], None]
+    twins: MutableMapping[str, Path] = field(default_factory=dict)
+
+
+def check(run: Run, tools: Tools, stage: Stage) -> Checked:
+    """Check one environment, whose way into AWS is fenced against everything but reads.
+
+    Raises:
+        CiUserError: It could not be checked.
+    """
+    from ci_user.nightly import facts as reading
+    from ci_user.nightly.live_audit import audit
+
+    began = time.monotonic()
+    environment = run.environment
+    stage("reading")
+    facts = reading.read(environment, tools.readings.of(run.accesses.target), run.loaded.choice.attached_arns)
+    tools.stop()
+    lease = _lease(run)
+    held, trouble = _held(run)
+    state = tools.states.of(run.bucket).version(environment.state.key) if lease is not None else None
+    found = audit(facts, environment, lease, held, trouble, facts.now)
+    tools.stop()
+    today = facts.now.date()
+    run = _leaving_the_deny(run, facts)
+    digest = None
+    if facts.user is None and state is None:
+        way, judged, planned_at = _ABSENT, Judged(), None
+    else:
+        digest = _fingerprint(run, tools, state, facts)
+        record = _matching(run, tools, digest, today)
+        if record is not None:
+            way, judged, planned_at = _UNCHANGED, before(record), record.planned_at
+        else:
+            with tools.turns:
+                tools.stop()
+                judged = _plan(run, tools, facts, stage)
+            way, planned_at = _PLANNED, dt.datetime.now(tz=dt.UTC)
+    verdict = _verdict(environment, [*(one for one, _ in judged.findings), *found.findings], today)
+    result = EnvironmentResult(
+        environment=environment.name,
+        account_id=environment.account_id,
+        region=environment.region,
+        protected=environment.protected,
+        sandbox=environment.sandbox,
+        way=way,
+        checked_at=dt.datetime.now(tz=dt.UTC),
+        planned_at=planned_at,
+        seconds=round(time.monotonic() - began, 3),
+        entries=(*judged.entries, *found.entries, *_weighed(verdict, judged)),
+        changes=judged.changes,
+        access=judged.access,
+        keys=found.keys,
+        grants=judged.grants,
+        targets=tuple(settings.target(environment) for settings in environment.places),
+        notes=judged.notes,
+    )
+    return Checked(result, _record(environment, digest, result, today))
+
+
+_ABSENT: Final[Way] = "absent"
+_UNCHANGED: Final[Way] = "unchanged"
+_PLANNED: Final[Way] = "planned"
+
+
+def failed(environment: Environment | None, name: str, error: CiUserError, began: float) -> EnvironmentResult:
+    """Return the result of an environment that could not be checked.
+
+    Args:
+        environment: The environment; None when its file cannot be read.
+        name: Its name.
+        error: Why.
+        began: When its check began, by ``time.monotonic``.
+    """
+    entry = codes.NOT_CHECKED.entry(
+        error.where or f"environments/{name}.yaml",
+        error.what,
+        fix=error.do,
+        details=(f"expected: {error.expected}",) if error.expected else (),
+    )
+    if error.runbook:
+        entry = entry.model_copy(update={"runbook": error.runbook})
+    return EnvironmentResult(
+        environment=name,
+        account_id=environment.account_id if environment else "",
+        region=environment.region if environment else "",
+        protected=bool(environment and environment.protected),
+        sandbox=bool(environment and environment.sandbox),
+        way="failed",
+        checked_at=dt.datetime.now(tz=dt.UTC),
+        seconds=round(time.monotonic() - began, 3),
+        entries=(entry,),
+    )
+
+
+def before(record: Record) -> Judged:
+    """Return what the last clean plan said: its accepted findings, which are weighed anew, and what else it told."""
+    result = record.result
+    weighed = [one for one in result.entries if one.accepted is not None and one.area in ("scan", "policies")]
+    return Judged(
+        entries=tuple(one for one in result.entries if one.area in ("plan", "policies") and one not in weighed),
+        findings=tuple((Finding(one.id, one.title, one.where, one.message, one.fix), one.area) for one in weighed),
+        changes=result.changes,
+        access=result.access,
+        grants=result.grants,
+        notes=result.notes,
+    )
+
+
+def _lease(run: Run) -> LeaseState | None:
+    """Return what lease and journal say; None when there is no bucket that could hold them."""
+    return peek(run.bucket, run.environment.state.lease_key) if run.bucket.exists() else None
+
+
+def _held(run: Run) -> tuple[dict[str, Held], dict[str, str]]:
+    """Return what each place holds, and why others could not be asked, by place."""
+    held: dict[str, Held] = {}
+    trouble: dict[str, str] = {}
+    for backend in run.backends(refuse_writes):
+        try:
+            held[backend.target] = backend.held()
+        except CiUserError as error:
+            trouble[backend.target] = error.what
+    return held, trouble
+
+
+def _leaving_the_deny(run: Run, facts: Facts) -> Run:
+    """Return the run with a revocation's deny named to Terraform, which takes off every other inline policy."""
+    deny = facts.user_inline.get(revocation.POLICY_NAME)
+    if deny is None or revocation.parse(deny) is None:
+        return run
+    return replace(run, loaded=run.loaded.leaving((revocation.POLICY_NAME,)))
+
+
+def _fingerprint(run: Run, tools: Tools, state: str | None, facts: Facts) -> str:
+    return fingerprint(
+        run.loaded,
+        versions=tools.versions(run.loaded),
+        state=state,
+        facts=facts.digest,
+        inline_policy_names=run.loaded.inline_policy_names,
+    )
+
+
+def _matching(run: Run, tools: Tools, digest: str, today: dt.date) -> Record | None:
+    """Return the record by which nothing has changed; a sandbox, whose account anybody can write, has none."""
+    if tools.book is None or run.environment.sandbox:
+        return None
+    record = tools.book.get(run.environment.name)
+    if record is None or record.digest != digest or record.account_id != run.environment.account_id:
+        return None
+    return record if today < record.valid_until else None
+
+
+def _record(environment: Environment, digest: str | None, result: EnvironmentResult, today: dt.date) -> Record | None:
+    """Return what the next night may rely on: only of a clean environment, and only for some weeks."""
+    if digest is None or result.exit_code != 0 or result.planned_at is None:
+        return None
+    # The longest life of a record differs from one to the next, so that not all of them end in one night.
+    longest = _RECORD_DAYS - zlib.crc32(environment.name.encode()) % _RECORD_SPREAD
+    ends = [result.planned_at.date() + dt.timedelta(days=longest)]
+    ends += [known.expires + dt.timedelta(days=1) for known in environment.known_drift if known.expires >= today]
+    return Record(
+        environment=environment.name,
+        account_id=environment.account_id,
+        digest=digest,
+        planned_at=result.planned_at,
+        valid_until=min(ends),
+        result=result,
+    )
+
+
+def _plan(run: Run, tools: Tools, facts: Facts, stage: Stage) -> Judged:
+    """Return what the plan, its scan and the live policies say; the plan is made again when the state changed meanwhile."""
+    from ci_user.nightly.live_policies_audit import judge as judge_policies
+    from ci_user.nightly.plan_verdict import verdict as plan_verdict
+    from ci_user.nightly.planner import Planner
+
+    environment = run.environment
+    context = context_of(run.loaded, _contents(run, facts))
+    tools.scanner.preload(run.loaded.documents)
+    with _workdir(run):
+        planner = Planner(run, tools.toolchain(run.loaded), tools.twins, tools.stop)
+        key, states = environment.state.key, tools.states.of(run.bucket)
+        for _ in range(_PLANS_AT_MOST):
+            stage("planning")
+            state = states.fresh(key)
+            document = planner.document()
+            if states.fresh(key) == state:
+                break
+        else:
+            moves = codes.STATE_MOVES.entry(key, f"it changed during each of {_PLANS_AT_MOST} plans")
+            return Judged(entries=(moves,))
+        stage("scanning")
+        plan = parse(document)
+        refuse_foreign(document, run.loaded.tfvars.values)
+        said = plan_verdict(plan, environment.known_drift, facts.now.date())
+        policies = judge_policies(facts, run.loaded, context)
+        findings: list[tuple[Finding, Area]] = [(one, "policies") for one in policies.findings]
+        if not any(entry.gravity == "error" for entry in said.entries):
+            scanned = tools.scanner.scan(document, context, run.workdir)
+            findings += [(one, "scan") for one in scanned.findings]
+    return Judged(
+        entries=(*said.entries, *policies.entries),
+        findings=tuple(findings),
+        changes=said.changes,
+        access=policies.access,
+        grants=policies.grants,
+    )
+
+
+def _contents(run: Run, facts: Facts) -> tuple[tuple[str, str], ...]:
+    """Return what the existing policies allow that the environment lists."""
+    known = {arn: facts.policies[arn].document for arn in run.loaded.choice.attached_arns if arn in facts.policies}
+    return tuple(
+        (arn, known.get(arn) or managed_document(run.accesses.target, arn)) for arn in run.loaded.choice.attached_arns
+    )
+
+
+@contextmanager
+def _workdir(run: Run) -> Iterator[None]:
+    private_directory(run.workdir)
+    try:
+        yield
+    finally:
+        shutil.rmtree(run.workdir, ignore_errors=True)
+
+
+def _verdict(environment: Environment, findings: Iterable[Finding], today: dt.date) -> Verdict:
+    return judge(
+        findings,
+        environment.accepted_findings,
+        today,
+        never_acceptable=never_acceptable(protected=environment.protected),
+    )
+
+
+def _weighed(verdict: Verdict, judged: Judged) -> Iterator[Entry]:
+    """Yield the entries for findings that were weighed against what the environment accepts."""
+    areas = {(one.check, one.resource): area for one, area in judged.findings}
+    for finding in verdict.failed:
+        yield _entry(finding, areas)
+    for accepted in verdict.accepted:
+        why = accepted.acceptance
+        acceptance = Acceptance(reason=why.reason, owner=why.owner, expires=str(why.expires))
+        yield _entry(accepted.finding, areas).model_copy(update={"accepted": acceptance})
+    for soon in verdict.expiring_soon:
+        yield codes.ACCEPTED_SOON.entry(
+            soon.resource, f"{', '.join(soon.check)} is accepted until {soon.expires}", details=(soon.reason,)
+        )
+
+
+def _entry(finding: Finding, areas: Mapping[tuple[str, str], Area]) -> Entry:
+    live = finding.check.startswith("CIUSER_LIVE_")
+    return Entry(
+        id=finding.check,
+        area=areas.get((finding.check, finding.resource), "identity" if live else "scan"),
+        gravity="finding",
+        title=finding.name,
+        where=finding.resource,
+        message=finding.message,
+        fix=finding.fix,
+        runbook="findings",
+    )

@@ -1,0 +1,217 @@
+"""The check of many environments on this machine: side by side within bounds, none stopping another, ended cleanly by Ctrl-C."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from ci_user import __version__
+from ci_user.errors import CiUserError, InterruptedRunError
+from ci_user.fleet import Buffered, mistake
+from ci_user.nightly.check import Checked, Tools, check, failed
+from ci_user.nightly.model import EnvironmentResult, NightResult
+from ci_user.run import Loaded
+
+if TYPE_CHECKING:
+    from ci_user.credentials import Logins
+    from ci_user.nightly.records import Record, RecordBook
+    from ci_user.nightly.selection import Fleet
+    from ci_user.toolchain import Toolchain
+
+LOOKS_AT_ONCE: Final = 24
+"""Environments that are read at once. Most of that is waiting for answers; more than this keeps two processors busy."""
+
+
+class Progress(Protocol):
+    """Where a run shows how far it is; called by several threads."""
+
+    def start(self, name: str) -> None: ...  # noqa: D102
+    def stage(self, name: str, word: str) -> None: ...  # noqa: D102
+    def done(self, result: EnvironmentResult, log: Sequence[str]) -> None: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class NightOptions:
+    """What a run is to do.
+
+    Args:
+        full: Plan every environment.
+        shard: Which part of the fleet it is, such as ``3/10``; for the result.
+        verbose: Keep what the tool does step by step in each environment's log.
+    """
+
+    full: bool = False
+    shard: str | None = None
+    verbose: bool = False
+
+
+@dataclass(frozen=True)
+class Night:
+    """What a run found, and what the next one may rely on."""
+
+    result: NightResult
+    records: tuple[Record, ...] = ()
+
+
+@dataclass
+class _Stop:
+    """Asks every thread of a run to end."""
+
+    event: threading.Event = field(default_factory=threading.Event)
+
+    def __call__(self) -> None:
+        if self.event.is_set():
+            raise InterruptedRunError("the check was interrupted")
+
+
+def run(
+    fleet: Fleet,
+    names: Sequence[str],
+    options: NightOptions,
+    progress: Progress,
+    *,
+    book: RecordBook | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Night:
+    """Check the environments; one that fails is a result like any other.
+
+    After Ctrl-C nothing more begins, Terraform is told to stop, and what was done by then is returned; the rest is `missing`.
+
+    Args:
+        fleet: All environments.
+        names: Those to check, in any order.
+        options: What to do.
+        progress: Told what happens.
+        book: The records that are trusted; None has everything planned.
+        environ: The ambient variables; the process's own by default.
+    """
+    began = dt.datetime.now(tz=dt.UTC)
+    environ = dict(os.environ if environ is None else environ)
+    stop = _Stop()
+    work = _Work(fleet, environ, options, progress, stop, None if options.full else book)
+    checked: dict[str, Checked] = {}
+    ordered = fleet.in_order(names)
+    pool = ThreadPoolExecutor(max_workers=max(1, min(LOOKS_AT_ONCE, len(ordered))), thread_name_prefix="check")
+    futures: dict[Future[Checked | None], str] = {}
+    try:
+        futures = {pool.submit(work.one, name): name for name in ordered}
+        for future in as_completed(futures):
+            if (result := future.result()) is not None:
+                checked[futures[future]] = result
+    except KeyboardInterrupt:
+        stop.event.set()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+    for future, name in futures.items():
+        if name not in checked and not future.cancelled() and (late := future.result()) is not None:
+            checked[name] = late
+    return Night(
+        result=NightResult(
+            tool=__version__,
+            began=began,
+            ended=dt.datetime.now(tz=dt.UTC),
+            shard=options.shard,
+            environments=tuple(checked[name].result for name in sorted(checked)),
+            missing=tuple(sorted(set(names) - checked.keys())),
+        ),
+        records=tuple(record for name in sorted(checked) if (record := checked[name].record) is not None),
+    )
+
+
+class _Work:
+    """One environment after the other, with what they share."""
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        environ: Mapping[str, str],
+        options: NightOptions,
+        progress: Progress,
+        stop: Callable[[], None],
+        book: RecordBook | None,
+    ) -> None:
+        from ci_user.approval import code_digest
+        from ci_user.credentials import Logins
+        from ci_user.nightly.account import Readings
+        from ci_user.nightly.fingerprint import of_versions
+        from ci_user.nightly.planner import at_once
+        from ci_user.nightly.read_only import refuse_writes
+        from ci_user.nightly.state_objects import StateObjects
+        from ci_user.scan import Scanner
+
+        self._fleet = fleet
+        self._environ = environ
+        self._options = options
+        self._progress = progress
+        self._logins: Logins = Logins(check=refuse_writes, retries="adaptive")
+        self._lock = threading.Lock()
+        self._toolchains: dict[tuple[bool, bool], Toolchain] = {}
+        code = code_digest(fleet.root)
+        self._tools = Tools(
+            root=fleet.root,
+            toolchain=self._toolchain,
+            readings=Readings(),
+            states=StateObjects(),
+            book=book,
+            versions=lambda loaded: of_versions(code, self._toolchain(loaded)),
+            scanner=Scanner(),
+            turns=threading.BoundedSemaphore(at_once()),
+            stop=stop,
+        )
+
+    def one(self, name: str) -> Checked | None:
+        """Return one environment's result, whatever happens; None when the run was interrupted before it had one."""
+        began = time.monotonic()
+        log = Buffered(verbose=self._options.verbose)
+        environment = self._fleet.environments.get(name)
+        self._progress.start(name)
+        try:
+            self._tools.stop()
+            if name in self._fleet.broken:
+                raise self._fleet.broken[name]
+            checked = self._checked(name, log)
+        except InterruptedRunError:
+            return None
+        except CiUserError as error:
+            checked = Checked(failed(environment, name, error, began))
+        except Exception as error:  # noqa: BLE001 - a mistake in this tool is the failure of the environment that met it
+            checked = Checked(failed(environment, name, mistake(error), began))
+        self._progress.done(checked.result, log.kept)
+        return checked
+
+    def _checked(self, name: str, log: Buffered) -> Checked:
+        from ci_user.run import opened
+
+        loaded = Loaded(self._fleet.root, self._fleet.environments[name], self._fleet.siblings(name))
+        with opened(loaded, log, self._environ, logins=self._logins) as run_of_one:
+            return check(run_of_one, self._tools, lambda word: self._progress.stage(name, word))
+
+    def _toolchain(self, loaded: Loaded) -> Toolchain:
+        from ci_user.run import find_toolchain
+
+        kind = (loaded.environment.sandbox, loaded.environment.protected)
+        with self._lock:
+            if kind not in self._toolchains:
+                self._toolchains[kind] = find_toolchain(loaded, self._environ)
+            return self._toolchains[kind]
+
+
+def check_batch(names: Sequence[str], options: Mapping[str, Any]) -> str:
+    """Check environments on a worker of a cluster, with its own checkout and credentials; return a ``NightResult`` as JSON.
+
+    Nothing but names and plain options travels here, and nothing but the result back.
+
+    Args:
+        names: The environments.
+        options: ``full``, and ``code``: the digest of the code that must be the same here.
+
+    Raises:
+        UsageError: This checkout is another one.
+    """
+    raise NotImplementedError
