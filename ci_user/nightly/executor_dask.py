@@ -239,7 +239,7 @@ def _failure(error: BaseException) -> CiUserError:
         return _lost(error)
     if isinstance(error, KilledWorker):
         return ClusterError(
-            f"{error.allowed_failures + 1} workers died while they checked these environments",
+            f"every worker that checked these environments died: {error.allowed_failures + 1}",
             expected="workers with memory enough: a Terraform provider takes some 600 MB",
             do="look at the workers' logs, give them more memory or fewer threads, or check these without --executor",
         )
