@@ -45,9 +45,9 @@ def in_script(text: str) -> Iterator[list[str]]:
 def in_page(page: Path) -> Iterator[list[str]]:
     """Yield the calls in a document: in blocks for the console, and in backquotes within a sentence."""
     text = page.read_text(encoding="utf-8")
-    for block in re.findall(r"^```console\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE):
+    for block in re.findall(r"^ *```console\n(.*?)^ *```", text, flags=re.DOTALL | re.MULTILINE):
         yield from in_script(block)
-    prose = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+    prose = re.sub(r"^ *```.*?^ *```", "", text, flags=re.DOTALL | re.MULTILINE)
     for code in re.findall(r"`([^`]+)`", prose):
         words = code.split()
         if words[:1] == ["invoke"] and len(words) > 1:
