@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ci_user.nightly.grouping import causes
 from ci_user.nightly.model import Acceptance, NightResult
-from tests.unit.nightly.nights import NIGHT, entry, environment, night, nights
+from tests.unit.nightly.render.hostile_nights import NIGHT, entry, environment, night, nights
 
 
 def test_the_same_cause_in_forty_environments_is_one_with_forty_names() -> None:

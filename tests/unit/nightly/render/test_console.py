@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from ci_user.nightly.model import Acceptance, NightResult
 from ci_user.nightly.render.console import lines, write
 from ci_user.reports.console import Console
-from tests.unit.nightly.nights import HOSTILE, NIGHT, entry, environment, hostile, night, nights
+from tests.unit.nightly.render.hostile_nights import HOSTILE, NIGHT, entry, environment, hostile, night, nights
 
 ACCEPTED = entry(
     "CKV_AWS_40", message="a policy on the user", accepted=Acceptance(reason="known", owner="ops", expires="never")

@@ -12,7 +12,7 @@ from rich.console import Console as RichConsole
 
 from ci_user.nightly.render.progress import Progress
 from ci_user.reports.console import Console
-from tests.unit.nightly.nights import HOSTILE, entry, environment, hostile
+from tests.unit.nightly.render.hostile_nights import HOSTILE, entry, environment, hostile
 from tests.unit.nightly.render.test_console import harmless
 
 
