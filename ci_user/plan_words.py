@@ -19,7 +19,8 @@ _DONE: Final = {
     "forget": "is forgotten by Terraform but stays in AWS",
     "read": "is read while applying",
 }
-_UNTOLD: Final = frozenset({"tags_all", "id", "arn", "attachment_count", "policy_id", "unique_id"})
+UNTOLD: Final = frozenset({"tags_all", "id", "arn", "attachment_count", "policy_id", "unique_id"})
+"""Attributes that AWS or the provider sets: they change by themselves, or along with another one."""
 _LONGEST: Final = 300
 
 
@@ -28,20 +29,24 @@ def iam_changes(plan: Plan) -> tuple[str, ...]:
     lines: list[str] = []
     for change in plan.changes:
         if change.kind != "no-op":
-            describe = _DESCRIBED.get(change.type, _other) if change.mode == "managed" else _other
-            lines += describe(change)
+            lines += _described(change)
     lines += _moves(plan)
-    lines += [
-        f"~ {plain(change.address)} is recorded anew (moved or imported)"
-        for change in plan.changes
-        if change.kind == "no-op" and change.recorded_only
-    ]
+    for change in plan.changes:
+        if change.kind == "no-op":
+            lines += told(change)
     if not lines and not plan.is_empty:
         changed = [change.address for change in plan.changes if change.kind != "no-op"]
         changed += [f"output {output.name}" for output in plan.outputs if output.kind != "no-op"]
         lines.append(f"~ only what Terraform records changes: {', '.join(changed)}")
     # Two resources can say the same: the attachment itself, and the list of all that may be attached.
     return tuple(dict.fromkeys(plain(line, _LONGEST) for line in lines))
+
+
+def told(change: Change) -> tuple[str, ...]:
+    """Return what one change does, as `iam_changes` says it; nothing where only what Terraform records changes."""
+    if change.kind == "no-op":
+        return (f"~ {plain(change.address)} is recorded anew (moved or imported)",) if change.recorded_only else ()
+    return tuple(dict.fromkeys(plain(line, _LONGEST) for line in _described(change)))
 
 
 def drifted(plan: Plan) -> tuple[str, ...]:
@@ -51,7 +56,12 @@ def drifted(plan: Plan) -> tuple[str, ...]:
 
 def _changed_outside(change: Change) -> bool:
     before, after = change.before or {}, change.after or {}
-    return any(before.get(name) != after.get(name) for name in {*before, *after} - _UNTOLD)
+    return any(before.get(name) != after.get(name) for name in {*before, *after} - UNTOLD)
+
+
+def _described(change: Change) -> Iterator[str]:
+    describe = _DESCRIBED.get(change.type, _other) if change.mode == "managed" else _other
+    return describe(change)
 
 
 def _policy(change: Change) -> Iterator[str]:
@@ -163,7 +173,7 @@ def _rest(change: Change, subject: str, *told: str) -> Iterator[str]:
     changed = sorted(
         key
         for key in {*before, *after}
-        if key not in _UNTOLD and key not in told and (before.get(key) != after.get(key) or change.unknown(key))
+        if key not in UNTOLD and key not in told and (before.get(key) != after.get(key) or change.unknown(key))
     )
     if changed:
         yield f"~ {subject} changes: {', '.join(changed)}"
