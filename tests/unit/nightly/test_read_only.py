@@ -36,9 +36,10 @@ def sent(
     client = session.create_client(service, region_name="eu-west-1", endpoint_url=endpoint)
     found: list[AWSPreparedRequest] = []
 
-    def catch(request: AWSPreparedRequest, **_: object) -> AWSResponse:
+    def catch(request: AWSPreparedRequest, **_: object) -> Any:
         found.append(request)
-        return AWSResponse(request.url, 403, HeadersDict({}), Raw(b""))
+        headers: Any = HeadersDict({})
+        return AWSResponse(request.url, 403, headers, Raw(b""))
 
     client.meta.events.register("before-send.*", catch)
     with pytest.raises(Exception):  # noqa: B017 - whatever botocore makes of a 403
@@ -129,7 +130,7 @@ def test_every_operation_of_the_services_is_judged_by_its_name(session: Session)
         model = session.get_service_model(service)
         for name in model.operation_names:
             body = f"Action={name}&Version=2010-05-08" if form == "query" else "{}"
-            headers = HeadersDict({"Authorization": SCOPE.format(service)})
+            headers: Any = HeadersDict({"Authorization": SCOPE.format(service)})
             if form == "json":
                 headers["X-Amz-Target"] = f"{model.metadata['targetPrefix']}.{name}"
             request = AWSPreparedRequest("POST", f"{ENDPOINT}/", headers, body.encode(), stream_output=False)
@@ -152,7 +153,7 @@ def test_nothing_on_the_list_writes_or_gives_a_secret() -> None:
 
 
 def test_a_request_that_is_two_at_once_never_leaves() -> None:
-    headers = HeadersDict({"Authorization": SCOPE.format("iam")})
+    headers: Any = HeadersDict({"Authorization": SCOPE.format("iam")})
     both = AWSPreparedRequest("POST", f"{ENDPOINT}/", headers, b"Action=GetUser&Action=CreateAccessKey", False)
     with pytest.raises(ReadOnlyError):
         refuse_writes(both)
