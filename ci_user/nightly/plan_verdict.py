@@ -86,7 +86,8 @@ def _drift(cause: Cause, known: Sequence[KnownDrift], today: date) -> _Found:
     entry = codes.DRIFT.entry(_where(cause.address), _message("somebody changed AWS", words), details=details)
     if any(QUARANTINE in line for line in words):
         fix = "AWS attached it because a key leaked: leave it attached and run `invoke revoke`"
-        entry = entry.model_copy(update={"fix": fix, "runbook": "quarantine"})
+        # A deploy that would detach it is refused, so nothing is said of the next one.
+        entry = entry.model_copy(update={"fix": fix, "runbook": "quarantine", "details": ()})
     return _Found(_accepted(entry, cause, cause.drifted, known, today), cause, words)
 
 
