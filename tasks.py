@@ -50,6 +50,13 @@ def _unchanging(_: Context, name: str, **flags: Any) -> None:
     _run(name, **flags)
 
 
+def _nightly(name: str, *, json: bool, verbose: bool = False, **flags: Any) -> None:
+    from ci_user import commands, night_commands
+
+    command = getattr(night_commands, name)
+    raise Exit(code=commands.run(lambda console: command(console, **flags), json=json, verbose=verbose))
+
+
 def _policy(name: str, *, json: bool, **flags: Any) -> None:
     from ci_user import commands, policy_commands
 
@@ -329,6 +336,134 @@ def new(context: Context, env: str = "") -> None:
     _change(context, "new", env=env)
 
 
+_ONLY = {"only": "Only environments whose name matches this pattern, such as 'prod-*'; once for each pattern."}
+_RESULT = {"result": "A directory that `invoke check --out` wrote."}
+_RECORDS = {"records": "Where records of clean checks are kept, s3://BUCKET/PREFIX; docs/nightly.md."}
+_GITHUB = {"github": "Also write GitHub's step summary and annotations."}
+
+
+@task(
+    auto_shortflags=False,
+    iterable=["only"],
+    help=_ENV
+    | _ONLY
+    | _RECORDS
+    | _GITHUB
+    | _JSON
+    | _VERBOSE
+    | {
+        "all": "Every environment that is no sandbox.",
+        "shard": "Only this part of them, such as 3/10: for the jobs of a CI matrix.",
+        "full": "Plan every environment, also those in which nothing has changed.",
+        "out": "Write results.json, report.html and the other forms into this directory.",
+        "executor": "dask, to run on a Dask cluster.",
+        "scheduler": "The cluster's scheduler, such as tls://dask.example:8786.",
+        "tls_ca": "The cluster's authority, a PEM file.",
+        "tls_cert": "The certificate to show to it, a PEM file.",
+        "tls_key": "The certificate's key, a PEM file.",
+    },
+)
+def check(
+    _: Context,
+    only: list[str],
+    env: str = "",
+    all: bool = False,  # noqa: A002 - the flag is called so
+    shard: str = "",
+    full: bool = False,
+    records: str = "",
+    out: str = "",
+    github: bool = False,
+    executor: str = "",
+    scheduler: str = "",
+    tls_ca: str = "",
+    tls_cert: str = "",
+    tls_key: str = "",
+    json: bool = False,
+    verbose: bool = False,
+) -> None:
+    """Look for drift, what is not deployed, findings, keys and places; changes nothing; exits 3 when somebody has to act."""
+    _nightly(
+        "check",
+        env=env,
+        every=all,
+        only=only,
+        shard=shard,
+        full=full,
+        records=records,
+        out=out,
+        github=github,
+        executor=executor,
+        scheduler=scheduler,
+        tls_ca=tls_ca,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
+        json=json,
+        verbose=verbose,
+    )
+
+
+@task(
+    auto_shortflags=False,
+    iterable=["only"],
+    help=_ONLY | _JSON | {"shards": "How many jobs share the work: list those in place of the environments."},
+)
+def environments(_: Context, only: list[str], shards: int = 0, json: bool = False) -> None:
+    """List the environments that `invoke check --all` is about; with --json as a CI matrix."""
+    _nightly("environments", only=only, shards=shards, json=json)
+
+
+@task(
+    auto_shortflags=False,
+    iterable=["result"],
+    name="merge",
+    help=_RESULT
+    | _GITHUB
+    | _JSON
+    | _VERBOSE
+    | {
+        "out": "Write the joined results into this directory.",
+        "history": "An SQLite file that is kept from night to night: since when something is wrong.",
+        "expect": "How many shards there should be; those that are not there are errors.",
+    },
+)
+def reports_merge(
+    _: Context,
+    result: list[str],
+    out: str = "",
+    history: str = "",
+    expect: int = 0,
+    github: bool = False,
+    json: bool = False,
+    verbose: bool = False,
+) -> None:
+    """Join the results of shards into one report."""
+    _nightly("merge", result=result, out=out, history=history, expect=expect, github=github, json=json, verbose=verbose)
+
+
+@task(auto_shortflags=False, name="keep", help=_RESULT | _RECORDS | _JSON)
+def reports_keep(context: Context, result: str = "", records: str = "", json: bool = False) -> None:
+    """Keep the records of a check where the next one finds them."""
+    if context.config.run.dry:
+        from ci_user import commands
+
+        raise Exit(code=commands.refuse_dry(task="reports.keep"))
+    _nightly("keep", result=result, records=records, json=json)
+
+
+@task(
+    auto_shortflags=False,
+    name="notify",
+    help=_RESULT | _JSON | {"details": "Also tell what is wrong and where, and not only how many."},
+)
+def reports_notify(context: Context, result: str = "", details: bool = False, json: bool = False) -> None:
+    """Tell the webhook in CI_USER_WEBHOOK_URL how a check ended."""
+    if context.config.run.dry:
+        from ci_user import commands
+
+        raise Exit(code=commands.refuse_dry(task="reports.notify"))
+    _nightly("notify", result=result, details=details, json=json)
+
+
 @task(auto_shortflags=False)
 def schema(context: Context) -> None:
     """Write the JSON Schema that completes and checks environment files in editors."""
@@ -445,6 +580,10 @@ _sandbox = Collection("sandbox")
 for _task in (sandbox_up, sandbox_down, sandbox_reset, sandbox_env):
     _sandbox.add_task(_task)
 
+_reports = Collection("reports")
+for _task in (reports_merge, reports_keep, reports_notify):
+    _reports.add_task(_task)
+
 namespace = Collection(
     deploy,
     plan,
@@ -460,6 +599,9 @@ namespace = Collection(
     schema,
     doctor,
     backends,
+    check,
+    environments,
 )
 namespace.add_collection(_sandbox)
 namespace.add_collection(_policies)
+namespace.add_collection(_reports)

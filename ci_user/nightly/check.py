@@ -6,7 +6,7 @@ import datetime as dt
 import shutil
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +14,7 @@ from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, Final
 
 from ci_user import revocation
+from ci_user.environment_policies import ExistingPolicy
 from ci_user.errors import CiUserError
 from ci_user.files import private_directory
 from ci_user.findings import Finding, judge
@@ -25,6 +26,7 @@ from ci_user.nightly.fingerprint import fingerprint
 from ci_user.nightly.model import Acceptance, Area, Change, Entry, EnvironmentResult, Grant, Way
 from ci_user.nightly.read_only import refuse_writes
 from ci_user.nightly.records import Record
+from ci_user.once import OncePerKey
 from ci_user.plan import parse
 from ci_user.plan_guard import refuse_foreign
 
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from ci_user.nightly.account import Readings
     from ci_user.nightly.facts_model import Facts
     from ci_user.nightly.records import RecordBook
-    from ci_user.nightly.state_objects import StateObjects
+    from ci_user.nightly.state_objects import BucketListing, StateObjects
     from ci_user.run import Loaded, Run
     from ci_user.scan import Scanner
     from ci_user.toolchain import Toolchain
@@ -92,6 +94,7 @@ class Tools:
         turns: How many plans are made at once.
         stop: Raises when the night is to end.
         twins: Data directories that are initialised already.
+        buckets: Whether state buckets are there, asked once for each.
     """
 
     root: Path
@@ -104,6 +107,7 @@ class Tools:
     turns: BoundedSemaphore
     stop: Callable[[], None]
     twins: MutableMapping[str, Path] = field(default_factory=dict)
+    buckets: OncePerKey[Hashable, bool] = field(default_factory=OncePerKey)
 
 
 def check(run: Run, tools: Tools, stage: Stage) -> Checked:
@@ -118,11 +122,13 @@ def check(run: Run, tools: Tools, stage: Stage) -> Checked:
     began = time.monotonic()
     environment = run.environment
     stage("reading")
-    facts = reading.read(environment, tools.readings.of(run.accesses.target), run.loaded.choice.attached_arns)
+    target = run.accesses.target
+    arns = [item.arn for item in environment.policies if isinstance(item, ExistingPolicy)]
+    facts = reading.read(environment, tools.readings.of(target), arns, access=target)
     tools.stop()
-    lease = _lease(run)
+    lease = _lease(run, tools)
     held, trouble = _held(run)
-    state = tools.states.of(run.bucket).version(environment.state.key) if lease is not None else None
+    state = _states(run, tools).version(environment.state.key) if lease is not None else None
     found = audit(facts, environment, lease, held, trouble, facts.now)
     tools.stop()
     today = facts.now.date()
@@ -211,9 +217,15 @@ def before(record: Record) -> Judged:
     )
 
 
-def _lease(run: Run) -> LeaseState | None:
+def _lease(run: Run, tools: Tools) -> LeaseState | None:
     """Return what lease and journal say; None when there is no bucket that could hold them."""
-    return peek(run.bucket, run.environment.state.lease_key) if run.bucket.exists() else None
+    bucket = run.bucket
+    there = tools.buckets.get((bucket.name, run.accesses.state.login, run.accesses.state.endpoint_url), bucket.exists)
+    return peek(bucket, run.environment.state.lease_key) if there else None
+
+
+def _states(run: Run, tools: Tools) -> BucketListing:
+    return tools.states.of(run.accesses.state, run.bucket.name, run.bucket.account_id)
 
 
 def _held(run: Run) -> tuple[dict[str, Held], dict[str, str]]:
@@ -251,9 +263,8 @@ def _matching(run: Run, tools: Tools, digest: str, today: dt.date) -> Record | N
     if tools.book is None or run.environment.sandbox:
         return None
     record = tools.book.get(run.environment.name)
-    if record is None or record.digest != digest or record.account_id != run.environment.account_id:
-        return None
-    return record if today < record.valid_until else None
+    stands = record is not None and record.stands(digest=digest, account_id=run.environment.account_id, today=today)
+    return record if stands else None
 
 
 def _record(environment: Environment, digest: str | None, result: EnvironmentResult, today: dt.date) -> Record | None:
@@ -263,7 +274,8 @@ def _record(environment: Environment, digest: str | None, result: EnvironmentRes
     # The longest life of a record differs from one to the next, so that not all of them end in one night.
     longest = _RECORD_DAYS - zlib.crc32(environment.name.encode()) % _RECORD_SPREAD
     ends = [result.planned_at.date() + dt.timedelta(days=longest)]
-    ends += [known.expires + dt.timedelta(days=1) for known in environment.known_drift if known.expires >= today]
+    last_days = [known.expires for known in environment.known_drift if isinstance(known.expires, dt.date)]
+    ends += [day + dt.timedelta(days=1) for day in last_days if day >= today]
     return Record(
         environment=environment.name,
         account_id=environment.account_id,
@@ -285,7 +297,7 @@ def _plan(run: Run, tools: Tools, facts: Facts, stage: Stage) -> Judged:
     tools.scanner.preload(run.loaded.documents)
     with _workdir(run):
         planner = Planner(run, tools.toolchain(run.loaded), tools.twins, tools.stop)
-        key, states = environment.state.key, tools.states.of(run.bucket)
+        key, states = environment.state.key, _states(run, tools)
         for _ in range(_PLANS_AT_MOST):
             stage("planning")
             state = states.fresh(key)

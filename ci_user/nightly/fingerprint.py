@@ -1,7 +1,7 @@
 """The digest of everything that a plan and its scan are a function of: equal digests, equal verdict.
 
-A plan depends on the configuration, the variables, the state, the provider, and on what AWS answers. The first four are here; the last
-is the digest of the facts. What depends on the day (an acceptance that ends) is judged anew each night, or ends the record.
+A plan depends on the configuration, the variables, the state, the provider, and on what AWS answers. The first four are here;
+the last is the digest of the facts. What depends on the day, as the end of an acceptance does, is judged anew each night.
 """
 
 from __future__ import annotations

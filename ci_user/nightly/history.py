@@ -54,6 +54,11 @@ class Night:
     open: int
 
     @property
+    def date(self) -> dt.date:
+        """Return the day on which it began, in UTC."""
+        return self.began.astimezone(dt.UTC).date()
+
+    @property
     def environments(self) -> int:
         """Return how many environments were looked at."""
         return self.clean + self.findings + self.errors
@@ -75,22 +80,26 @@ def append(file: Path, result: NightResult, *, days: int = DAYS) -> None:
     from ci_user.nightly.history_file import writing
 
     with writing(file) as base:
-        _forget(base, "began = ? AND shard = ?", (_micros(result.began), result.shard or ""))
+        _forget(
+            base, "SELECT id FROM nights WHERE began = ? AND shard = ?", (_micros(result.began), result.shard or "")
+        )
         _write(base, result)
         _forget(
             base,
-            f"began / {_DAY} NOT IN (SELECT DISTINCT began / {_DAY} AS day FROM nights ORDER BY day DESC LIMIT ?)",
-            (max(days, 1),),
+            "SELECT id FROM nights WHERE began / ? NOT IN"
+            " (SELECT DISTINCT began / ? AS day FROM nights ORDER BY day DESC LIMIT ?)",
+            (_DAY, _DAY, max(days, 1)),
         )
         base.execute("DELETE FROM things WHERE id NOT IN (SELECT thing FROM found)")
         base.execute("DELETE FROM environments WHERE id NOT IN (SELECT environment FROM checks)")
 
 
 def since(file: Path, result: NightResult) -> NightResult:
-    """Return the result with each entry's ``since``: when it was first found without having been gone in between.
+    """Return the result with ``since`` at each entry that counts: when it first did so without having been gone in between.
 
-    A night in which the environment was not checked, or not wholly, is no sign that something was gone. Without a file, or
-    with nothing in it about an environment, it is when the environment was checked. The result need not be in the history.
+    What is accepted or only good to know is not kept: the file grows with what is wrong and not with the fleet. A night in
+    which the environment was not checked, or not wholly, is no sign that something was gone. Without a file, or with nothing
+    in it about an environment, it is when the environment was checked. The result need not be in the history.
 
     Raises:
         UsageError: The file is no history of this version.
@@ -100,7 +109,7 @@ def since(file: Path, result: NightResult) -> NightResult:
     if not is_there(file):
         return _told(result, {})
     with reading(file) as base:
-        firsts = {one.environment: _first_found(file, base, one) for one in result.environments if one.entries}
+        firsts = {one.environment: _first_found(file, base, one) for one in result.environments if one.exit_code}
     return _told(result, firsts)
 
 
@@ -150,7 +159,7 @@ def _write(base: sqlite3.Connection, result: NightResult) -> None:
             "INSERT OR REPLACE INTO checks (environment, night, at, whole) VALUES (?, ?, ?, ?)",
             (environment, night, _micros(one.checked_at), _whole(one)),
         )
-        keys = [(_key(entry),) for entry in one.entries]
+        keys = [(_key(entry),) for entry in one.entries if entry.counts]
         base.executemany("INSERT OR IGNORE INTO things (key) VALUES (?)", keys)
         base.executemany(
             "INSERT OR IGNORE INTO found (environment, night, thing) SELECT ?, ?, id FROM things WHERE key = ?",
@@ -159,11 +168,11 @@ def _write(base: sqlite3.Connection, result: NightResult) -> None:
 
 
 def _forget(base: sqlite3.Connection, which: str, values: tuple[Any, ...]) -> None:
-    """Delete nights and what was found in them; ``which`` is SQL of this file."""
-    chosen = f"SELECT id FROM nights WHERE {which}"  # noqa: S608 - no value is part of it
-    for table in ("found", "checks"):
-        base.execute(f"DELETE FROM {table} WHERE night IN ({chosen})", values)  # noqa: S608
-    base.execute(f"DELETE FROM nights WHERE {which}", values)  # noqa: S608
+    """Delete the nights that a query chooses, and what was found in them."""
+    chosen = base.execute(which, values).fetchall()
+    base.executemany("DELETE FROM found WHERE night = ?", chosen)
+    base.executemany("DELETE FROM checks WHERE night = ?", chosen)
+    base.executemany("DELETE FROM nights WHERE id = ?", chosen)
 
 
 def _first_found(file: Path, base: sqlite3.Connection, one: EnvironmentResult) -> _Firsts:
@@ -181,7 +190,7 @@ def _first_found(file: Path, base: sqlite3.Connection, one: EnvironmentResult) -
     ):
         nights_of[key].add(night)
     firsts = {}
-    for key in {_key(entry) for entry in one.entries}:
+    for key in {_key(entry) for entry in one.entries if entry.counts}:
         first = None
         for at, whole, night in checks:
             if night in nights_of[key]:
@@ -198,7 +207,8 @@ def _told(result: NightResult, firsts: Mapping[str, _Firsts]) -> NightResult:
     for one in result.environments:
         found = firsts.get(one.environment, {})
         entries = tuple(
-            entry.model_copy(update={"since": found.get(_key(entry), one.checked_at)}) for entry in one.entries
+            entry.model_copy(update={"since": found.get(_key(entry), one.checked_at) if entry.counts else None})
+            for entry in one.entries
         )
         told.append(one.model_copy(update={"entries": entries}))
     return result.model_copy(update={"environments": tuple(told)})

@@ -6,21 +6,23 @@ import datetime as dt
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from ci_user import __version__
 from ci_user.errors import CiUserError, InterruptedRunError
 from ci_user.fleet import Buffered, mistake
 from ci_user.nightly.check import Checked, Tools, check, failed
-from ci_user.nightly.model import EnvironmentResult, NightResult
+from ci_user.nightly.model import EnvironmentResult, NightResult, Part
+from ci_user.nightly.records import Record
 from ci_user.run import Loaded
 
 if TYPE_CHECKING:
-    from ci_user.credentials import Logins
-    from ci_user.nightly.records import Record, RecordBook
+    from ci_user.environment import Environment
+    from ci_user.logins import Logins
+    from ci_user.nightly.records import RecordBook
     from ci_user.nightly.selection import Fleet
     from ci_user.toolchain import Toolchain
 
@@ -51,8 +53,7 @@ class NightOptions:
     verbose: bool = False
 
 
-@dataclass(frozen=True)
-class Night:
+class Night(Part):
     """What a run found, and what the next one may rely on."""
 
     result: NightResult
@@ -94,7 +95,7 @@ def run(
     began = dt.datetime.now(tz=dt.UTC)
     environ = dict(os.environ if environ is None else environ)
     stop = _Stop()
-    work = _Work(fleet, environ, options, progress, stop, None if options.full else book)
+    work = _Work(fleet, names, environ, options, progress, stop, None if options.full else book)
     checked: dict[str, Checked] = {}
     ordered = fleet.in_order(names)
     pool = ThreadPoolExecutor(max_workers=max(1, min(LOOKS_AT_ONCE, len(ordered))), thread_name_prefix="check")
@@ -130,6 +131,7 @@ class _Work:
     def __init__(
         self,
         fleet: Fleet,
+        names: Sequence[str],
         environ: Mapping[str, str],
         options: NightOptions,
         progress: Progress,
@@ -137,7 +139,7 @@ class _Work:
         book: RecordBook | None,
     ) -> None:
         from ci_user.approval import code_digest
-        from ci_user.credentials import Logins
+        from ci_user.logins import Logins
         from ci_user.nightly.account import Readings
         from ci_user.nightly.fingerprint import of_versions
         from ci_user.nightly.planner import at_once
@@ -153,11 +155,12 @@ class _Work:
         self._lock = threading.Lock()
         self._toolchains: dict[tuple[bool, bool], Toolchain] = {}
         code = code_digest(fleet.root)
+        wanted = [fleet.environments[name] for name in names if name in fleet.environments]
         self._tools = Tools(
             root=fleet.root,
             toolchain=self._toolchain,
-            readings=Readings(),
-            states=StateObjects(),
+            readings=Readings({one.prefix for one in wanted}),
+            states=StateObjects(_state_keys(wanted)),
             book=book,
             versions=lambda loaded: of_versions(code, self._toolchain(loaded)),
             scanner=Scanner(),
@@ -173,8 +176,6 @@ class _Work:
         self._progress.start(name)
         try:
             self._tools.stop()
-            if name in self._fleet.broken:
-                raise self._fleet.broken[name]
             checked = self._checked(name, log)
         except InterruptedRunError:
             return None
@@ -188,6 +189,8 @@ class _Work:
     def _checked(self, name: str, log: Buffered) -> Checked:
         from ci_user.run import opened
 
+        if name in self._fleet.broken:
+            raise self._fleet.broken[name]
         loaded = Loaded(self._fleet.root, self._fleet.environments[name], self._fleet.siblings(name))
         with opened(loaded, log, self._environ, logins=self._logins) as run_of_one:
             return check(run_of_one, self._tools, lambda word: self._progress.stage(name, word))
@@ -202,16 +205,9 @@ class _Work:
             return self._toolchains[kind]
 
 
-def check_batch(names: Sequence[str], options: Mapping[str, Any]) -> str:
-    """Check environments on a worker of a cluster, with its own checkout and credentials; return a ``NightResult`` as JSON.
-
-    Nothing but names and plain options travels here, and nothing but the result back.
-
-    Args:
-        names: The environments.
-        options: ``full``, and ``code``: the digest of the code that must be the same here.
-
-    Raises:
-        UsageError: This checkout is another one.
-    """
-    raise NotImplementedError
+def _state_keys(environments: Iterable[Environment]) -> dict[str, set[str]]:
+    """Return the state objects that will be asked for, by bucket."""
+    keys: dict[str, set[str]] = {}
+    for one in environments:
+        keys.setdefault(one.state.bucket, set()).add(one.state.key)
+    return keys

@@ -10,14 +10,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from ci_user.errors import EnvironmentFileError, UsageError
+from ci_user.nightly.shards import SHARDS_AT_MOST
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from ci_user.environment import Environment
-
-SHARDS_AT_MOST: Final = 256
-"""The most jobs that one matrix of GitHub Actions has: https://docs.github.com/en/actions/reference/limits"""
 
 _SHARD: Final = re.compile(r"([1-9][0-9]{0,3})/([1-9][0-9]{0,3})")
 
@@ -80,9 +78,10 @@ class Fleet:
 
     def in_order(self, names: Iterable[str]) -> list[str]:
         """Return names so that those of one account follow each other: it is read once, and then let go of."""
-        return sorted(names, key=lambda name: (self._account(name), name))
+        return sorted(names, key=lambda name: (self.account(name), name))
 
-    def _account(self, name: str) -> str:
+    def account(self, name: str) -> str:
+        """Return an environment's account; an empty text where its file cannot be read."""
         one = self.environments.get(name)
         return one.account_id if one is not None and name not in self.broken else ""
 

@@ -57,6 +57,11 @@ class Console:
         return self._verbose
 
     @property
+    def terminal(self) -> IO[str] | None:
+        """Return the terminal that progress may be drawn on, or None when lines go to a file or a pipe."""
+        return self._out if self._live else None
+
+    @property
     def ask(self) -> Callable[[str], str] | None:
         """Return how to ask a person, or None when nobody sits there."""
         return self._ask if sys.stdin.isatty() and self._out.isatty() else None
