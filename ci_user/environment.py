@@ -85,6 +85,9 @@ class Environment(Model):
         default=None, description="Another address for every AWS service; https, or http to loopback."
     )
     access: Access | None = Field(default=None, description="How to get into the account.")
+    check_access: Access | None = Field(
+        default=None, description="How `invoke check` gets into the account: a login that may only read. Else as `access`."
+    )
     policies: Annotated[tuple[PolicyChoice, ...], Strict(False), Field(min_length=1, max_length=MOST)] = Field(
         description="What the pipeline may do: policies of terraform/policies, files and directories of your own, ARNs."
     )
@@ -129,7 +132,7 @@ class Environment(Model):
             raise expected("no endpoint_url: a sandbox has the embedded AWS")
         return value
 
-    @field_validator("access")
+    @field_validator("access", "check_access")
     @classmethod
     def _access_fits(cls, value: Access | None, info: ValidationInfo) -> Access | None:
         refuse(misfits(value, info.data.get("partition")))

@@ -182,11 +182,12 @@ def failed(environment: Environment | None, name: str, error: CiUserError, began
         error: Why.
         began: When its check began, by ``time.monotonic``.
     """
+    what, *more = error.what.split("\n")
     entry = codes.NOT_CHECKED.entry(
         error.where or f"environments/{name}.yaml",
-        error.what,
+        what,
         fix=error.do,
-        details=(f"expected: {error.expected}",) if error.expected else (),
+        details=(*more, *((f"expected: {error.expected}",) if error.expected else ())),
     )
     if error.runbook:
         entry = entry.model_copy(update={"runbook": error.runbook})

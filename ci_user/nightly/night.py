@@ -191,7 +191,10 @@ class _Work:
 
         if name in self._fleet.broken:
             raise self._fleet.broken[name]
-        loaded = Loaded(self._fleet.root, self._fleet.environments[name], self._fleet.siblings(name))
+        environment = self._fleet.environments[name]
+        if environment.check_access is not None:
+            environment = environment.model_copy(update={"access": environment.check_access})
+        loaded = Loaded(self._fleet.root, environment, self._fleet.siblings(name))
         with opened(loaded, log, self._environ, logins=self._logins) as run_of_one:
             return check(run_of_one, self._tools, lambda word: self._progress.stage(name, word))
 
