@@ -25,17 +25,22 @@ _JOURNAL: Final = b"\x01\x01"
 _BUSY_SECONDS: Final = 30.0
 
 # Times are microseconds since 1970, UTC. A check is whole when what it did not find was not there.
-_TABLES: Final = (
+_NIGHTS: Final = (
     "CREATE TABLE nights (id INTEGER PRIMARY KEY, began INTEGER NOT NULL, ended INTEGER NOT NULL, shard TEXT NOT NULL,"
     " tool TEXT NOT NULL, clean INTEGER NOT NULL, findings INTEGER NOT NULL, errors INTEGER NOT NULL,"
-    " missing INTEGER NOT NULL, open INTEGER NOT NULL, UNIQUE (began, shard))",
-    "CREATE TABLE environments (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)",
-    "CREATE TABLE things (id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE)",
-    "CREATE TABLE checks (environment INTEGER NOT NULL, night INTEGER NOT NULL, at INTEGER NOT NULL,"
-    " whole INTEGER NOT NULL, PRIMARY KEY (environment, night)) WITHOUT ROWID",
-    "CREATE TABLE found (environment INTEGER NOT NULL, night INTEGER NOT NULL, thing INTEGER NOT NULL,"
-    " PRIMARY KEY (environment, night, thing)) WITHOUT ROWID",
+    " missing INTEGER NOT NULL, open INTEGER NOT NULL, UNIQUE (began, shard))"
 )
+_CHECKS: Final = (
+    "CREATE TABLE checks (environment INTEGER NOT NULL, night INTEGER NOT NULL, at INTEGER NOT NULL,"
+    " whole INTEGER NOT NULL, PRIMARY KEY (environment, night)) WITHOUT ROWID"
+)
+_FOUND: Final = (
+    "CREATE TABLE found (environment INTEGER NOT NULL, night INTEGER NOT NULL, thing INTEGER NOT NULL,"
+    " PRIMARY KEY (environment, night, thing)) WITHOUT ROWID"
+)
+_ENVIRONMENTS: Final = "CREATE TABLE environments (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)"
+_THINGS: Final = "CREATE TABLE things (id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE)"
+_TABLES: Final = (_NIGHTS, _ENVIRONMENTS, _THINGS, _CHECKS, _FOUND)
 
 
 def is_there(file: Path) -> bool:

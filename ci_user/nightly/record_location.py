@@ -79,7 +79,7 @@ def parse_location(text: str) -> Location:
     return Location(bucket, prefix)
 
 
-def bucket_policy(location: Location, role_arn: str) -> Mapping[str, Any]:
+def bucket_policy(location: Location, role_arn: str, *sessions: str) -> Mapping[str, Any]:
     """Return the policy of the records' bucket, as JSON values: everybody but one role is denied to write there.
 
     After that only the account's root user can change it, whom S3 lets do so whatever a policy says.
@@ -88,9 +88,10 @@ def bucket_policy(location: Location, role_arn: str) -> Mapping[str, Any]:
     Args:
         location: Where the records are.
         role_arn: The nightly role, with its path: ``arn:aws:iam::123456789012:role/nightly``.
+        sessions: ARNs of sessions of that role, for the embedded AWS, which tells a session by its own ARN.
     """
     bucket = f"arn:{role_arn.split(':')[1]}:s3:::{location.bucket}"
-    others = {"ArnNotEquals": {"aws:PrincipalArn": role_arn}}
+    others = {"ArnNotEquals": {"aws:PrincipalArn": [role_arn, *sessions] if sessions else role_arn}}
 
     def denied(sid: str, actions: tuple[str, ...], resource: str) -> dict[str, Any]:
         return {

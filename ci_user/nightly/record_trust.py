@@ -141,14 +141,17 @@ def _denied(denies: Sequence[statement.Statement], action: str, resource: str, p
 
 
 def _own(caller_arn: str) -> re.Pattern[str]:
-    """Return what ``aws:PrincipalArn`` may be for the caller.
+    """Return what ``aws:PrincipalArn`` may be for the caller: on AWS its role, on the embedded AWS a session of that.
 
     https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html#condition-keys-principalarn
     """
     role = _ROLE_SESSION.fullmatch(caller_arn)
     if role is None:
         return re.compile(re.escape(caller_arn))
-    return re.compile(rf"arn:{re.escape(role[1])}:iam::{role[2]}:role/(?:[^*?$]+/)?{re.escape(role[3])}")
+    partition, account, name = map(re.escape, role.groups())
+    return re.compile(
+        rf"arn:{partition}:(?:iam::{account}:role/(?:.+/)?{name}|sts::{account}:assumed-role/{name}/.+)", re.DOTALL
+    )
 
 
 def _strangers(caller_arn: str) -> Iterator[str | None]:

@@ -18,7 +18,10 @@ def night_at(day: int) -> dt.datetime:
 def entry(where: str = "a", gravity: Gravity = "finding", *, accepted: bool = False, **values: Any) -> Entry:
     acceptance = Acceptance(reason="known", owner="ops", expires="never") if accepted else None
     return Entry(
-        **{"id": "CIUSER_DRIFT", "area": "plan", "title": "t", **values}, where=where, gravity=gravity, accepted=acceptance
+        **{"id": "CIUSER_DRIFT", "area": "plan", "title": "t", **values},
+        where=where,
+        gravity=gravity,
+        accepted=acceptance,
     )
 
 
