@@ -315,3 +315,11 @@ UNREADABLE_POLICY: Final = Code(
     "look at the policy in IAM: it is not shaped like one",
     "policy",
 )
+LIVE_REACH: Final = Code(
+    "CIUSER_LIVE_REACH",
+    "policies",
+    "finding",
+    "What is attached in AWS reaches no more than what the files say",
+    "run `invoke deploy`: it puts the policies back; take the user out of foreign groups",
+    "nightly-drift",
+)
