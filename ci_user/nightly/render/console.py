@@ -9,7 +9,7 @@ from typing import Final
 from ci_user.nightly.grouping import Cause, causes
 from ci_user.nightly.model import EnvironmentResult, NightResult
 from ci_user.nightly.render.counts import Counts
-from ci_user.nightly.render.foreign import shown, some, span, when, why
+from ci_user.nightly.render.foreign import counted, shown, some, span, when, why
 from ci_user.reports.console import Console
 
 _MOST_NAMES: Final = 40
@@ -48,15 +48,10 @@ def environment_line(one: EnvironmentResult) -> str:
     """Return one environment's verdict on one line, such as "prod: 2 findings, 1 accepted (planned, 12 s)"."""
     counts = Counter(entry.gravity for entry in one.entries if entry.counts)
     accepted = sum(entry.accepted is not None for entry in one.entries)
-    parts = [_number(counts["error"], "error"), _number(counts["finding"], "finding")]
-    parts = [part for part in parts if part] or ["clean"]
+    parts = [counted(counts[what], what) for what in ("error", "finding") if counts[what]] or ["clean"]
     if accepted:
         parts.append(f"{accepted} accepted")
     return f"{shown(one.environment, 200)}: {', '.join(parts)} ({one.way}, {span(one.seconds)})"
-
-
-def _number(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}" if count else ""
 
 
 def _cause(cause: Cause, *, verbose: bool) -> Iterator[str]:

@@ -47,6 +47,11 @@ def why(accepted: Acceptance) -> str:
     return f"{accepted.reason} ({accepted.owner}, {lasts})"
 
 
+def counted(count: int, what: str) -> str:
+    """Return a number of things, such as "1 error" and "2 errors"."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
 def some(names: tuple[str, ...], most: int) -> str:
     """Return names with commas between them, `most` of them at most and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
