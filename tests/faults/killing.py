@@ -21,6 +21,7 @@ from botocore.credentials import Credentials
 from ci_user.lease import peek
 from ci_user.state_bucket import StateBucket
 from tests.proxy import Answer, Proxy, Request
+from tests.unknown_calls import UNKNOWN, answer_unknown
 from tests.zygote import Ended, Zygote
 
 if TYPE_CHECKING:
@@ -65,13 +66,6 @@ def beginning(requests: Sequence[Request]) -> int:
 
 
 _ALLOWS = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]})
-_EMPTY = "<{0}Response><{0}Result><IsTruncated>false</IsTruncated><{1}/></{0}Result></{0}Response>"
-# What the embedded AWS does not know: the user has none of these.
-UNKNOWN = {
-    "ListSSHPublicKeys": "SSHPublicKeys",
-    "ListServiceSpecificCredentials": "ServiceSpecificCredentials",
-    "ListSigningCertificates": "Certificates",
-}
 
 
 @dataclass
@@ -98,10 +92,7 @@ class Killer:
         if request is self.hit and self.moment in (MOMENTS[:2] if request.action in UNKNOWN else MOMENTS[:1]):
             self.zygote.kill()
             return Answer(drop=True)
-        if request.action in UNKNOWN:
-            body = _EMPTY.format(request.action, UNKNOWN[request.action])
-            return Answer(200, body.encode(), headers=(("Content-Type", "text/xml"),))
-        return None
+        return answer_unknown(request)
 
     def after(self, request: Request) -> Answer | None:
         if request is self.hit and self.moment == MOMENTS[1]:

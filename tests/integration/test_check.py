@@ -1,0 +1,276 @@
+"""The nightly check on real parts: real Terraform and provider, real HTTP, what somebody changed and what somebody merged."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ci_user.nightly.read_only import OPERATIONS
+from ci_user.nightly.record_location import bucket_policy, parse_location
+from tests.project import Done, Project
+from tests.proxy import Answer, Request
+from tests.unknown_calls import answer_unknown
+
+if TYPE_CHECKING:
+    from tests.conftest import EmbeddedAws
+    from tests.integration.conftest import NewProject
+
+pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("check")]
+
+USER, GROUP = "night-testing.ci", "night-testing.ci"
+
+
+@pytest.fixture(scope="module")
+def project(new_project: NewProject) -> Project:
+    """A deployed environment."""
+    made = new_project("night")
+    made.proxy.before = answer_unknown
+    for command in ("bootstrap", "deploy"):
+        done = made.invoke(command, "--env", "testing", "--yes")
+        assert done.code == 0, done.text
+    return made
+
+
+@pytest.fixture
+def quiet(project: Project) -> Iterator[Project]:
+    """The project with nothing recorded and nothing broken, before and after."""
+    project.proxy.clear()
+    project.proxy.before = answer_unknown
+    yield project
+    project.proxy.clear()
+    project.proxy.before = answer_unknown
+    project.write()
+
+
+def checked(project: Project, *flags: str) -> tuple[Done, dict[str, Any]]:
+    """Check the environment; return how it ended, and its result."""
+    done = project.invoke("check", "--env", "testing", "--json", *flags)
+    (result,) = done.json()["environments"]
+    return done, result
+
+
+def counting(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return by id what makes an environment other than clean."""
+    return {e["id"]: e for e in result["entries"] if e["accepted"] is None and e["gravity"] != "notice"}
+
+
+def test_what_was_deployed_is_clean_and_the_report_says_how_it_was_found(quiet: Project) -> None:
+    done = quiet.invoke("check", "--env", "testing")
+    assert done.code == 0, done.text
+    assert "1 of 1 clean" in done.text
+    assert "1 planned" in done.text
+
+
+def test_nothing_but_reads_is_ever_sent_and_no_secret_is_read(quiet: Project) -> None:
+    refused: list[str] = []
+
+    def only_reads(request: Request) -> Answer | None:
+        secret = request.action in ("GetSecretValue", "GetParameter", "GetParameters", "CreateAccessKey", "Decrypt")
+        if (request.changing and not request.action.startswith("Assume")) or secret:
+            refused.append(request.action)
+            return Answer(status=403)
+        return answer_unknown(request)
+
+    quiet.proxy.before = only_reads
+    done, result = checked(quiet)
+    assert refused == []
+    assert done.code == 0, done.text
+    assert result["way"] == "planned"
+    agents = {request.headers.get("user-agent", "").split("/")[0] for request in quiet.proxy.requests}
+    assert len(agents) > 1, "the provider's requests are among them"
+
+
+def test_what_somebody_changed_in_aws_is_drift_and_no_unapplied_change(quiet: Project, aws: EmbeddedAws) -> None:
+    iam = aws.client("iam")
+    iam.tag_user(UserName=USER, Tags=[{"Key": "by", "Value": "hand"}])
+    try:
+        done, result = checked(quiet)
+    finally:
+        iam.untag_user(UserName=USER, TagKeys=["by"])
+    assert done.code == 3, done.text
+    assert counting(result).keys() == {"CIUSER_DRIFT"}
+    assert {change["origin"] for change in result["changes"]} == {"drift"}
+
+
+def test_what_somebody_merged_is_unapplied_and_no_drift(quiet: Project) -> None:
+    quiet.write(tags={"team": "platform"})
+    done, result = checked(quiet)
+    assert done.code == 3, done.text
+    assert counting(result).keys() == {"CIUSER_UNAPPLIED"}
+    assert {change["origin"] for change in result["changes"]} == {"unapplied"}
+
+
+def test_known_drift_is_accepted_with_its_reason_until_it_is_gone(quiet: Project, aws: EmbeddedAws) -> None:
+    known = {
+        "resource": "module.ci_user.aws_iam_user.this",
+        "attributes": ["tags", "tags_all"],
+        "reason": "the inventory tags every user",
+        "owner": "platform",
+        "expires": Project.accept("CKV_AWS_273", address="x")["expires"],
+    }
+    quiet.write(known_drift=[known])
+    iam = aws.client("iam")
+    iam.tag_user(UserName=USER, Tags=[{"Key": "by", "Value": "inventory"}])
+    try:
+        done, result = checked(quiet)
+        assert done.code == 0, done.text
+        (entry,) = [e for e in result["entries"] if e["id"] == "CIUSER_DRIFT"]
+        assert entry["accepted"]["reason"] == "the inventory tags every user"
+    finally:
+        iam.untag_user(UserName=USER, TagKeys=["by"])
+    done, result = checked(quiet)
+    assert done.code == 3, done.text
+    assert counting(result).keys() == {"CIUSER_KNOWN_DRIFT"}
+
+
+def test_a_state_that_changes_while_it_is_planned_is_planned_once_more(quiet: Project, aws: EmbeddedAws) -> None:
+    s3 = aws.client("s3")
+    where = {"Bucket": "night-state", "Key": "night/testing/terraform.tfstate"}
+    state = json.loads(s3.get_object(**where)["Body"].read())
+    serials = [state["serial"] + 1]
+
+    def somebody_deploys(request: Request) -> Answer | None:
+        if serials and request.action == "GetUser":
+            state["serial"] = serials.pop()
+            s3.put_object(**where, Body=json.dumps(state).encode())
+        return None
+
+    quiet.proxy.after = somebody_deploys
+    done, result = checked(quiet)
+    assert done.code == 0, done.text
+    reads = [
+        r for r in quiet.proxy.requests if r.method == "GET" and r.path.startswith("/night-state/night/testing/terra")
+    ]
+    assert len(reads) == 2
+    # Somebody who deploys again and again: what such a plan says of the state is worth nothing.
+    serials.extend(range(state["serial"] + 50, state["serial"], -1))
+    done, result = checked(quiet)
+    assert done.code == 1, done.text
+    assert "CIUSER_STATE_MOVES" in counting(result)
+
+
+def test_a_key_that_nobody_delivered_and_other_ways_in_are_found(quiet: Project, aws: EmbeddedAws) -> None:
+    iam = aws.client("iam")
+    key = iam.create_access_key(UserName=USER)["AccessKey"]["AccessKeyId"]
+    iam.create_login_profile(UserName=USER, Password="not-a-Secret-1")
+    try:
+        done, result = checked(quiet)
+    finally:
+        iam.delete_login_profile(UserName=USER)
+        iam.delete_access_key(UserName=USER, AccessKeyId=key)
+    assert done.code == 3, done.text
+    assert {"CIUSER_KEY_UNKNOWN", "CIUSER_LIVE_5"} <= counting(result).keys()
+    assert key in {one["id"] for one in result["keys"]}
+
+
+def test_what_has_not_changed_is_not_planned_again_and_what_has_is(quiet: Project, aws: EmbeddedAws) -> None:
+    records = records_bucket(aws)
+    where = str(quiet.root / "night out")
+    done, result = checked(quiet, "--records", records, "--out", where)
+    assert (done.code, result["way"]) == (0, "planned"), done.text
+    done = quiet.invoke("reports.keep", "--result", where, "--records", records)
+    assert done.code == 0, done.text
+
+    quiet.proxy.requests.clear()
+    done, result = checked(quiet, "--records", records)
+    assert (done.code, result["way"]) == (0, "unchanged"), done.text
+    assert all("terraform" not in r.headers.get("user-agent", "").lower() for r in quiet.proxy.requests)
+    assert [e["id"] for e in result["entries"] if e["accepted"]], "what is accepted is told without a plan, too"
+
+    done, result = checked(quiet, "--records", records, "--full")
+    assert (done.code, result["way"]) == (0, "planned"), done.text
+
+    iam = aws.client("iam")
+    iam.tag_user(UserName=USER, Tags=[{"Key": "by", "Value": "hand"}])
+    try:
+        done, result = checked(quiet, "--records", records)
+    finally:
+        iam.untag_user(UserName=USER, TagKeys=["by"])
+    assert (done.code, result["way"]) == (3, "planned"), done.text
+    assert "CIUSER_DRIFT" in counting(result)
+
+
+def records_bucket(aws: EmbeddedAws) -> str:
+    """Make a bucket whose records only the tests' login may write; return the records' address."""
+    s3 = aws.client("s3")
+    s3.create_bucket(Bucket="night-records", CreateBucketConfiguration={"LocationConstraint": aws.region})
+    location = parse_location("s3://night-records/nightly")
+    caller = aws.access.caller()
+    s3.put_bucket_policy(Bucket="night-records", Policy=json.dumps(bucket_policy(location, caller.arn)))
+    return location.address.rsplit("/", 1)[0]
+
+
+def test_one_environment_that_cannot_be_checked_stops_no_other(quiet: Project) -> None:
+    quiet.write("broken", region="nowhere")
+    quiet.write(
+        "elsewhere",
+        account_id="999999999999",
+        state={"bucket": "elsewhere-state"},
+        secrets=[{"backend": "aws-secrets-manager", "name": "ci-user/night/elsewhere"}],
+    )
+    try:
+        done = quiet.invoke("check", "--all", "--json")
+        (quiet.root / "environments" / "elsewhere.yaml").unlink()
+    finally:
+        for name in ("broken", "elsewhere"):
+            (quiet.root / "environments" / f"{name}.yaml").unlink(missing_ok=True)
+    assert done.code == 1, done.text
+    ways = {one["environment"]: (one["way"], one["exit_code"]) for one in done.json()["environments"]}
+    assert ways["broken"] == ("failed", 1)
+    assert ways["elsewhere"] == ("failed", 1)
+    assert ways["testing"] == ("planned", 0)
+
+
+def test_ctrl_c_ends_terraform_and_reports_what_was_done(quiet: Project) -> None:
+    process = subprocess.Popen(
+        quiet.command("check", "--env", "testing"),
+        cwd=quiet.root,
+        env=quiet.environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+    def interrupted(request: Request) -> Answer | None:
+        if "terraform" in request.headers.get("user-agent", "").lower():
+            process.send_signal(signal.SIGINT)
+            quiet.proxy.before = answer_unknown
+        return answer_unknown(request)
+
+    quiet.proxy.before = interrupted
+    text = process.communicate(timeout=120)[0]
+    assert process.returncode == 1, text
+    assert "not checked" in text
+    assert "Traceback" not in text
+
+
+def test_each_form_of_the_result_is_written_and_merging_it_says_since_when(quiet: Project, aws: EmbeddedAws) -> None:
+    iam = aws.client("iam")
+    iam.tag_user(UserName=USER, Tags=[{"Key": "by", "Value": "hand"}])
+    try:
+        done, _ = checked(quiet, "--out", "one")
+    finally:
+        iam.untag_user(UserName=USER, TagKeys=["by"])
+    assert done.code == 3, done.text
+    merged = quiet.invoke(
+        "reports.merge", "--result", "one", "--out", "all", "--history", "history.sqlite", "--expect", "2", "--json"
+    )
+    assert merged.code == 1, "a shard is missing"
+    names = {path.name for path in (quiet.root / "all").iterdir()}
+    assert names == {"results.json", "junit.xml", "results.sarif", "summary.md", "report.html", "records.json"}
+    (result,) = merged.json()["environments"]
+    assert counting(result)["CIUSER_DRIFT"]["since"] is not None
+    assert "CIUSER_DRIFT" in (quiet.root / "all" / "report.html").read_text()
+
+
+def test_the_operations_that_are_let_through_are_all_that_are_used(quiet: Project) -> None:
+    checked(quiet)
+    own = [r for r in quiet.proxy.requests if r.headers.get("user-agent", "").startswith("Boto3")]
+    named = {r.action for r in own if " " not in r.action}
+    assert named <= {operation.split(":")[-1] for operation in OPERATIONS}
