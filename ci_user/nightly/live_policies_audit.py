@@ -30,7 +30,6 @@ from ci_user.text import plain
 
 if TYPE_CHECKING:
     from ci_user.checks import CheckContext
-    from ci_user.checks.planned import Documents
     from ci_user.nightly.facts_model import Facts
     from ci_user.policy.escalation_model import Escalation, Path
     from ci_user.policy.holder import Holder
@@ -80,7 +79,7 @@ def judge(facts: Facts, loaded: Loaded, context: CheckContext) -> PoliciesJudged
     if facts.user is None:
         return PoliciesJudged()
     documents, boundary = tuple(_documents(facts, loaded)), _boundary(facts)
-    planned = planned_documents(loaded, context)
+    planned = tuple((name, _canonical(text)) for name, text in planned_documents(loaded, context))
     entries = [*_linted(documents, boundary, dict(planned), context)]
     try:
         live = _holder(facts, documents, boundary, context)
@@ -161,11 +160,15 @@ def _holder(
 def _text(document: _Document) -> str:
     if document.text is None:
         raise UnreadableStatementError(f"what {document.name} allows was not read")
+    return _canonical(document.text)
+
+
+def _canonical(text: str) -> str:
+    """Return a document as it is compared: equal ones are equal, however they are written."""
     try:
-        # As the files' documents are, so that equal ones are seen to be equal.
-        return canonical(json.loads(document.text))
+        return canonical(json.loads(text))
     except (ValueError, RecursionError, AttributeError):
-        return document.text
+        return text
 
 
 def _same(live: Holder, files: Holder) -> bool:
