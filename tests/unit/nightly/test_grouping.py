@@ -82,7 +82,7 @@ def test_a_cause_is_as_old_as_the_oldest_of_its_entries() -> None:
     assert cause.since == older
 
 
-@settings(max_examples=60)
+@settings(max_examples=40, deadline=None)
 @given(nights())
 def test_every_entry_of_every_environment_is_in_exactly_one_cause(result: NightResult) -> None:
     wanted = Counter((one.environment, found) for one in result.environments for found in one.entries)
@@ -91,7 +91,7 @@ def test_every_entry_of_every_environment_is_in_exactly_one_cause(result: NightR
     assert {member for cause in causes(result) if cause.counts for member in cause.members} == counting
 
 
-@settings(max_examples=60)
+@settings(max_examples=40, deadline=None)
 @given(nights(), st.randoms(use_true_random=False))
 def test_the_order_of_the_environments_does_not_matter(result: NightResult, random: object) -> None:
     shuffled = list(result.environments)

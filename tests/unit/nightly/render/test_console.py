@@ -98,7 +98,7 @@ def test_hostile_names_have_no_effect(text: str, capsys: pytest.CaptureFixture[s
     assert printed == "\n".join(lines(hostile(text), verbose=True)) + "\n"
 
 
-@settings(max_examples=60)
+@settings(max_examples=40, deadline=None)
 @given(nights())
 def test_no_night_has_any_effect_and_every_counting_cause_is_told(result: NightResult) -> None:
     told = lines(result)
