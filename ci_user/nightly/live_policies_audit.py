@@ -222,16 +222,16 @@ def _touch(touch: Touch) -> tuple[str, str]:
 def _linted(
     documents: tuple[_Document, ...], boundary: _Document | None, planned: dict[str, str], context: CheckContext
 ) -> Iterator[Entry]:
-    """Yield what IAM would refuse or take otherwise; of the files' own policies the lint of files tells the rest."""
+    """Yield what IAM would refuse or take otherwise; of the policies that the files choose the lint of files tells the rest."""
     for one in documents:
         if one.text is not None:
             ours = planned.get(one.name) == _text(one)
-            yield from _of_one(one, boundary=False, errors_only=ours)
+            yield from _of_one(one, boundary=False, known=ours)
     if boundary is not None and boundary.text is not None and _text(boundary) != context.boundary_document:
-        yield from _of_one(boundary, boundary=True, errors_only=False)
+        yield from _of_one(boundary, boundary=True, known=False)
 
 
-def _of_one(document: _Document, *, boundary: bool, errors_only: bool) -> Iterator[Entry]:
+def _of_one(document: _Document, *, boundary: bool, known: bool) -> Iterator[Entry]:
     try:
         content = json.loads(document.text or "")
     except (ValueError, RecursionError):
@@ -243,8 +243,9 @@ def _of_one(document: _Document, *, boundary: bool, errors_only: bool) -> Iterat
     errors = [one for one in found if one.severity == "error"]
     warnings = [one for one in found if one.severity == "warning"]
     if errors:
-        yield _lint_entry(document, errors, "finding")
-    if warnings and not errors_only:
+        # What the files choose was deployed like this, and nothing could accept it: the lint of files is the place to act on it.
+        yield _lint_entry(document, errors, "notice" if known else "finding")
+    if warnings and not known:
         yield _lint_entry(document, warnings, "notice")
 
 
