@@ -30,7 +30,7 @@ def document(result: NightResult) -> dict[str, Any]:
 def text(result: NightResult) -> str:
     """Return a run as JSON text in ASCII, in which nothing steers a terminal or, as ``##[`` does, a GitHub runner."""
     written = json.dumps(document(result), indent=2, allow_nan=False)
-    return written.replace("\x7f", "\\u007f").replace("##[", "##\\u005b") + "\n"
+    return written.replace("##[", "##\\u005b") + "\n"
 
 
 def read(written: str | bytes, where: str) -> NightResult:
