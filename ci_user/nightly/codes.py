@@ -295,7 +295,7 @@ UNREAD: Final = Code(
     "CIUSER_UNREAD",
     "identity",
     "error",
-    "Everything that hangs on the CI user can be looked at",
+    "Everything about the CI user can be looked at",
     "give the nightly check the right that it names",
     "aws-refused-a-call",
 )

@@ -21,7 +21,7 @@ from ci_user.nightly.key_timeline import timeline
 from ci_user.nightly.model import Entry, Key
 from ci_user.nightly.place_audit import place_entries
 from ci_user.text import plain
-from ci_user.ways_in import judge_hanging, judge_ways, of_aws
+from ci_user.ways_in import LOOKS, judge_hanging, judge_ways, of_aws
 
 if TYPE_CHECKING:
     from ci_user.backends.protocol import Held
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from ci_user.lease_state import LeaseState
 
 _UNDER_THE_PREFIX: Final = frozenset({"roles", "functions", "stacks"})
+_UNKNOWN_TO_THE_SANDBOX: Final = frozenset({"functions", "stacks", *(things for things, *_ in LOOKS)})
+_KEYS: Final = "access keys"
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,10 @@ def audit(
     if facts.user is None:
         entries += _not_deployed(environment, keys)
     else:
-        entries += (*_leaked(facts, environment), *key_entries(keys))
-        entries += place_entries(keys, environment, trouble)
+        entries += _leaked(facts, environment)
+        if not any(one.things == _KEYS for one in facts.unread):
+            # Without the list every key would seem to be gone.
+            entries += (*key_entries(keys), *place_entries(keys, environment, trouble))
     return Audit(tuple(entries), timeline(keys), tuple(_findings(facts, environment)))
 
 
@@ -84,8 +88,9 @@ def _findings(facts: Facts, environment: Environment) -> Iterator[Finding]:
     yield from judge_ways(environment, facts.ways_in)
     yield from judge_roles(environment, facts.roles)
     yield from judge_lent(environment, facts.lent)
-    if not environment.sandbox:
-        yield from (prefix_not_known(one) for one in facts.unread if one.things in _UNDER_THE_PREFIX)
+    for one in facts.unread:
+        if one.things in _UNDER_THE_PREFIX and not _excused(one, environment):
+            yield prefix_not_known(one)
 
 
 def _brought(facts: Facts, group: str) -> list[str]:
@@ -102,9 +107,9 @@ def _deny(facts: Facts) -> bool | Unread:
 
 
 def _unread(facts: Facts, environment: Environment) -> Iterator[Entry]:
-    """Yield what AWS refused to show of the user itself; the embedded AWS does not know every one of these calls."""
+    """Yield what AWS refused to show, but for what `_findings` tells; the embedded AWS does not know every call."""
     for one in facts.unread:
-        if environment.sandbox:
+        if _excused(one, environment):
             yield codes.UNREAD.entry(
                 plain(one.things, 100), plain(one.why, 500), fix="nothing: the sandbox cannot tell", gravity="notice"
             )
@@ -112,6 +117,10 @@ def _unread(facts: Facts, environment: Environment) -> Iterator[Entry]:
             yield codes.UNREAD.entry(
                 plain(one.things, 100), plain(one.why, 500), fix=f"let the nightly check call {one.needed}"
             )
+
+
+def _excused(unread: Unread, environment: Environment) -> bool:
+    return environment.sandbox and unread.things in _UNKNOWN_TO_THE_SANDBOX
 
 
 def _nested(facts: Facts, environment: Environment) -> Iterator[Entry]:

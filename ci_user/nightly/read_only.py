@@ -23,12 +23,9 @@ OPERATIONS: Final[Mapping[str, str]] = {
     **{
         f"iam:{name}": f"iam:{name}"
         for name in (
-            *("GetUser", "ListUserTags", "ListGroupsForUser", "ListAttachedUserPolicies", "ListUserPolicies"),
-            *("GetUserPolicy", "ListAccessKeys", "GetAccessKeyLastUsed", "GetLoginProfile", "ListSSHPublicKeys"),
+            *("GetAccountAuthorizationDetails", "GetUser", "GetPolicy", "GetPolicyVersion", "GetRole"),
+            *("ListAccessKeys", "GetAccessKeyLastUsed", "GetLoginProfile", "ListSSHPublicKeys"),
             *("ListServiceSpecificCredentials", "ListSigningCertificates", "ListMFADevices"),
-            *("GetGroup", "ListAttachedGroupPolicies", "ListGroupPolicies", "GetGroupPolicy"),
-            *("GetPolicy", "GetPolicyVersion", "ListPolicyVersions", "ListPolicyTags"),
-            *("ListUsers", "ListRoles", "GetRole", "GetAccountAuthorizationDetails"),
         )
     },
     "lambda:ListFunctions": "lambda:ListFunctions",
@@ -40,15 +37,10 @@ OPERATIONS: Final[Mapping[str, str]] = {
     "s3:HeadBucket": "s3:ListBucket",
     "s3:ListObjectsV2": "s3:ListBucket",
     "s3:ListObjectVersions": "s3:ListBucketVersions",
-    "s3:HeadObject": "s3:GetObject",
     "s3:GetObject": "s3:GetObject",
     "s3:GetObjectVersion": "s3:GetObjectVersion",
     "s3:GetBucketLocation": "s3:GetBucketLocation",
-    "s3:GetBucketVersioning": "s3:GetBucketVersioning",
-    "s3:GetBucketEncryption": "s3:GetEncryptionConfiguration",
     "s3:GetBucketPolicy": "s3:GetBucketPolicy",
-    "s3:GetBucketOwnershipControls": "s3:GetBucketOwnershipControls",
-    "s3:GetPublicAccessBlock": "s3:GetBucketPublicAccessBlock",
 }
 """What is asked of AWS, with the IAM action that it takes; empty where it takes none. GetObject is called
 ``s3:GetObjectVersion`` here when it asks for a version."""

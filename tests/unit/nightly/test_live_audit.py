@@ -106,6 +106,14 @@ def test_the_sandbox_does_not_know_every_call() -> None:
     assert {one.gravity for one in found.entries if one.id == "CIUSER_UNREAD"} == {"notice"}
 
 
+def test_keys_that_were_not_listed_are_not_taken_to_be_gone() -> None:
+    unread = (Unread("access keys", "iam:ListAccessKeys", "denied"),)
+    sandbox = environment(name="sandbox", sandbox=True, account_id="000000000000")
+    for of in (ENVIRONMENT, sandbox):
+        found = judged(facts(keys=(), uses={}, unread=unread), of=of)
+        assert [(one.id, one.gravity) for one in found.entries] == [("CIUSER_UNREAD", "error")]
+
+
 def test_a_deny_that_was_not_read_is_not_taken_for_one() -> None:
     found = judged(facts(user=user(inline=(revocation.POLICY_NAME,))))
     assert [one.check for one in found.findings] == ["CIUSER_LIVE_3"]

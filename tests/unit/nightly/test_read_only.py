@@ -63,17 +63,12 @@ READS: list[tuple[str, str, Callable[[Any], Any]]] = [
     ("ssm", "DescribeParameters", lambda c: c.describe_parameters()),
     ("ssm", "ListTagsForResource", lambda c: c.list_tags_for_resource(ResourceType="Parameter", ResourceId="/x")),
     ("s3", "HeadBucket", lambda c: c.head_bucket(Bucket="state-bucket", ExpectedBucketOwner="000000000000")),
-    ("s3", "HeadObject", lambda c: c.head_object(Bucket="state-bucket", Key="a/b")),
     ("s3", "GetObject", lambda c: c.get_object(Bucket="state-bucket", Key="a/b", ExpectedBucketOwner="000000000000")),
     ("s3", "GetObjectVersion", lambda c: c.get_object(Bucket="state-bucket", Key="a/b", VersionId="1")),
     ("s3", "ListObjectsV2", lambda c: c.list_objects_v2(Bucket="state-bucket", Prefix="a/", ContinuationToken="t")),
     ("s3", "ListObjectVersions", lambda c: c.list_object_versions(Bucket="state-bucket", Prefix="a", KeyMarker="a")),
     ("s3", "GetBucketLocation", lambda c: c.get_bucket_location(Bucket="state-bucket")),
-    ("s3", "GetBucketVersioning", lambda c: c.get_bucket_versioning(Bucket="state-bucket")),
-    ("s3", "GetBucketEncryption", lambda c: c.get_bucket_encryption(Bucket="state-bucket")),
     ("s3", "GetBucketPolicy", lambda c: c.get_bucket_policy(Bucket="state-bucket")),
-    ("s3", "GetBucketOwnershipControls", lambda c: c.get_bucket_ownership_controls(Bucket="state-bucket")),
-    ("s3", "GetPublicAccessBlock", lambda c: c.get_public_access_block(Bucket="state-bucket")),
 ]
 
 WRITES: list[tuple[str, Callable[[Any], Any]]] = [
@@ -99,6 +94,9 @@ WRITES: list[tuple[str, Callable[[Any], Any]]] = [
     ("s3", lambda c: c.create_bucket(Bucket="state-bucket")),
     ("s3", lambda c: c.put_bucket_policy(Bucket="state-bucket", Policy="{}")),
     ("s3", lambda c: c.list_buckets()),
+    ("s3", lambda c: c.get_bucket_versioning(Bucket="state-bucket")),
+    ("s3", lambda c: c.head_object(Bucket="state-bucket", Key="a/b")),
+    ("iam", lambda c: c.list_users()),
     ("s3", lambda c: c.get_object_acl(Bucket="state-bucket", Key="a")),
 ]
 
