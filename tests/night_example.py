@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from dataclasses import dataclass
 
 from ci_user.nightly.codes import ACCEPTED_SOON, DRIFT, NOT_CHECKED, UNAPPLIED
+from ci_user.nightly.history import Night
 from ci_user.nightly.model import (
     Acceptance,
     AttributeChange,
@@ -28,23 +28,16 @@ _SERVICES = (
 )
 
 
-@dataclass(frozen=True)
-class Night:
-    """One night of the history."""
-
-    date: dt.date
-    clean: int
-    findings: int
-    errors: int
-
-
 def nights(number: int = 24) -> list[Night]:
-    """Return a history."""
+    """Return a history, the oldest night first."""
     wrong = (0, 0, 1, 1, 0, 4, 4, 3, 12, 12, 9, 2)
-    return [
-        Night(BEGAN.date() - dt.timedelta(days=back), 60 - wrong[back % 12], wrong[back % 12], int(back % 7 == 3))
-        for back in range(number)
-    ]
+    found = []
+    for back in reversed(range(number)):
+        began = BEGAN - dt.timedelta(days=back)
+        bad, failed = wrong[back % 12], int(back % 7 == 3)
+        ended = began + dt.timedelta(seconds=50)
+        found.append(Night(began, ended, None, "ci-user 0.1.0", 60 - bad, bad, failed, 0, open=2 * bad))
+    return found
 
 
 def grants(services: int = 30, name: str = "shop-prod-eu") -> tuple[Grant, ...]:
@@ -148,7 +141,7 @@ def environment(name: str, at: int = 0, **more: object) -> EnvironmentResult:
     return EnvironmentResult.model_validate(values | more)
 
 
-def night(clean: int = 40) -> NightResult:
+def night(clean: int = 40, waiting: int = 20) -> NightResult:
     """Return a night: two environments in error, one with everything, a cause in twenty, the others clean."""
     drifted = DRIFT.entry(
         'module.ci_policy["sample"].aws_iam_policy.this',
@@ -185,20 +178,22 @@ def night(clean: int = 40) -> NightResult:
             planned_at=None,
             keys=(),
             grants=(),
-            entries=(NOT_CHECKED.entry(name, f"AWS refused sts:AssumeRole on arn:aws:iam::{number}:role/nightly-check"),),
+            entries=(
+                NOT_CHECKED.entry(name, f"AWS refused sts:AssumeRole on arn:aws:iam::{number}:role/nightly-check"),
+            ),
             account_id=number,
         )
         for name, number in (("staging-us", "100000000031"), ("staging-ap", "100000000032"))
     ]
     merged = UNAPPLIED.entry("module.ci_policy.aws_iam_policy.this", "a statement for sqs is in the configuration only")
-    waiting = [
-        environment(f"team-{at:02}", at, way="planned", entries=(merged,), changes=_CHANGES[1:2]) for at in range(20)
+    undeployed = [
+        environment(f"team-{at:02}", at, way="planned", entries=(merged,), changes=_CHANGES[1:2]) for at in range(waiting)
     ]
     quiet = [environment(f"app-{at:03}", at) for at in range(clean)]
     return NightResult(
         tool="ci-user 0.1.0",
         began=BEGAN,
         ended=BEGAN + dt.timedelta(seconds=47),
-        environments=(*quiet, rich, *broken, *waiting),
+        environments=(*quiet, rich, *broken, *undeployed),
         missing=("perf-eu",),
     )

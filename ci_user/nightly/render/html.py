@@ -10,7 +10,7 @@ import base64
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ci_user.nightly.grouping import causes
 from ci_user.nightly.model import NightResult
@@ -18,8 +18,11 @@ from ci_user.nightly.render import html_fleet
 from ci_user.nightly.render.html_environment import Place, environment
 from ci_user.nightly.render.html_grants import definitions
 from ci_user.nightly.render.html_parts import anchors, counted
-from ci_user.nightly.render.html_trend import Night, trend
+from ci_user.nightly.render.html_trend import trend
 from ci_user.nightly.render.markup import Markup, element
+
+if TYPE_CHECKING:
+    from ci_user.nightly.history import Night
 
 _HERE: Final = Path(__file__).resolve().parent
 _ICONS: Final = {0: "%231a7f37", 1: "%23b3261e", 3: "%23b26a00"}

@@ -25,6 +25,7 @@ from ci_user.nightly.render.html_parts import (
     open_entries,
     seconds,
     section,
+    spoken,
     tag,
 )
 from ci_user.nightly.render.markup import Child, Markup, element, lines
@@ -97,7 +98,8 @@ def _traits(one: EnvironmentResult) -> Iterator[Child]:
 def _facts(one: EnvironmentResult) -> Markup:
     planned: Child = "never"
     if one.planned_at is not None:
-        planned = (moment(one.planned_at), f", {ago(one.planned_at, one.checked_at)} before")
+        before = None if one.way == "planned" else f", {ago(one.planned_at, one.checked_at)} before"
+        planned = (moment(one.planned_at), before)
     return facts(
         [
             ("Account", code(one.account_id)),
@@ -131,7 +133,7 @@ def _found(one: EnvironmentResult, anchor: str) -> Iterator[Markup]:
 def _entry(entry: Entry) -> Markup:
     rows: list[tuple[str, Child]] = []
     if entry.fix:
-        rows.append(("What to do", entry.fix))
+        rows.append(("What to do", spoken(entry.fix)))
     if entry.accepted is not None:
         rows.append(("Accepted because", entry.accepted.reason))
         rows.append(("By", entry.accepted.owner))
@@ -140,8 +142,6 @@ def _entry(entry: Entry) -> Markup:
         rows.append(("Since", day(entry.since)))
     if entry.runbook:
         rows.append(("Runbook", code(f"docs/runbooks.md#{entry.runbook}")))
-    # What is accepted is folded away, and no heading.
-    heading, more, expected = failing(entry, entry.message, "p" if entry.accepted else "h4")
     return element(
         "article",
         element(
@@ -151,10 +151,8 @@ def _entry(entry: Entry) -> Markup:
             element("span", _AREAS[entry.area], " · ", code(entry.id), class_="quiet"),
             class_="kind",
         ),
-        heading,
-        element("p", code(entry.where), class_="where") if entry.where else None,
-        more,
-        expected,
+        # What is accepted is folded away, and no heading.
+        failing(entry, entry.message, entry.where, "p" if entry.accepted else "h4"),
         bullets(entry.details, "details") if entry.details else None,
         facts(rows) if rows else None,
         class_=f"entry {'accepted' if entry.accepted else entry.gravity}",
@@ -170,7 +168,7 @@ def _parts(one: EnvironmentResult, anchor: str) -> Iterator[Markup]:
     if one.keys:
         yield section(f"{anchor}.keys", "Keys", *keys(one.keys, one.checked_at, anchor))
     if one.grants:
-        note = "What the live policies open in each service. The boundary narrows it further."
+        note = "What the live policies open in each service, on named resources or on any. The boundary narrows it further."
         yield section(f"{anchor}.grants", "Who may do what", *grants(one.grants, anchor), note=note)
     if one.targets:
         yield section(f"{anchor}.targets", "Places that get the key", bullets(code(target) for target in one.targets))

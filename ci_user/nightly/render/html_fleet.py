@@ -6,7 +6,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from ci_user.nightly.model import EnvironmentResult, NightResult
-from ci_user.nightly.render.html_parts import ago, badge, code, counted, day, failing, found, lasted, moment, since
+from ci_user.nightly.render.html_parts import (
+    ago,
+    badge,
+    code,
+    counted,
+    day,
+    failing,
+    found,
+    lasted,
+    moment,
+    since,
+    spoken,
+)
 from ci_user.nightly.render.markup import Child, Markup, element
 
 if TYPE_CHECKING:
@@ -103,7 +115,6 @@ def _cause(cause: Cause, pages: Mapping[str, str]) -> Markup:
     entry, names = cause.entry, cause.environments
     first, others = names[:_NAMES], names[_NAMES:]
     began = (" · since ", day(cause.since)) if cause.since else None
-    heading, more, expected = failing(entry, cause.message, "h3")
     return element(
         "article",
         element(
@@ -113,11 +124,8 @@ def _cause(cause: Cause, pages: Mapping[str, str]) -> Markup:
             _quiet(counted(len(names), "environment"), began, " · ", code(entry.id)),
             class_="kind",
         ),
-        heading,
-        element("p", code(cause.where), class_="where") if cause.where else None,
-        more,
-        expected,
-        element("p", element("strong", "What to do: "), cause.fix, class_="fix") if cause.fix else None,
+        failing(entry, cause.message, cause.where, "h3"),
+        element("p", element("strong", "What to do: "), spoken(cause.fix), class_="fix") if cause.fix else None,
         _names(first, pages),
         element("details", element("summary", f"{len(others):,} more"), _names(others, pages)) if others else None,
         class_=f"entry {entry.gravity}",
@@ -150,7 +158,7 @@ def fleet(result: NightResult, environments: Sequence[EnvironmentResult], pages:
         _controls(of, every),
         element(
             "table",
-            element("caption", "All environments, what is wrong first"),
+            element("caption", "The verdict of each environment"),
             element("thead", element("tr", (_head(head) for head in _HEADS))),
             element("tbody", rows),
             class_="fleet",

@@ -15,7 +15,7 @@ _WORDS: Final[Mapping[Level, str]] = {
     "read": "read",
     "write": "write",
     "tagging": "tag",
-    "permissions": "permit",
+    "permissions": "perms",
 }
 
 _WIDTH: Final = 900
@@ -23,12 +23,12 @@ _ROW: Final = 26
 _LEAST: Final = 52
 """The least height of a policy, in pixels as all of these: two lines of text in a box."""
 _GAP: Final = 14
-_USER: Final = (0, 112)
-_POLICY: Final = (156, 240)
-_SERVICE: Final = 452
-_CELLS: Final = 586
-_CELL: Final = 45
-_EVERYWHERE: Final = 822
+_USER: Final = (0, 92)
+_POLICY: Final = (128, 222)
+_SERVICE: Final = 398
+_CELLS: Final = 590
+_CELL: Final = 48
+_EVERYWHERE: Final = 846
 _MOST_ROWS: Final = 400
 """More grants than that are no picture any more: only the table shows them."""
 
@@ -56,7 +56,7 @@ def _told(policy: _Policy) -> tuple[Child, ...]:
 
 def _rights(grant: Grant) -> str:
     levels = ", ".join(_in_order(grant)) or "nothing that is known"
-    return f"{levels}; anywhere" if grant.everywhere else levels
+    return f"{levels}; on any resource" if grant.everywhere else levels
 
 
 def definitions(every: Sequence[Grant]) -> Markup:
@@ -143,12 +143,12 @@ def _user_box(middle: int) -> Iterator[Markup]:
 def _policy_box(policy: _Policy, middle: int) -> Iterator[Markup]:
     name, holder = policy
     yield element("rect", x=_POLICY[0], y=middle - 23, width=_POLICY[1], height=46, rx=6, class_="box")
-    yield element("text", cut(name, 31), x=_POLICY[0] + 10, y=middle - 3, class_="strong")
-    yield element("text", cut(holder, 36), x=_POLICY[0] + 10, y=middle + 14, class_="small")
+    yield element("text", cut(name, 27), x=_POLICY[0] + 10, y=middle - 3, class_="strong")
+    yield element("text", cut(holder, 34), x=_POLICY[0] + 10, y=middle + 14, class_="small")
 
 
 def _service(grant: Grant, at: int) -> Iterator[Markup]:
-    yield element("text", cut(grant.service, 17), x=_SERVICE, y=at + 5)
+    yield element("text", cut(grant.service, 25), x=_SERVICE, y=at + 5)
     yield element("use", href=f"#{_name(_in_order(grant))}", x=_CELLS, y=at)
     if grant.everywhere:
-        yield element("text", "anywhere", x=_EVERYWHERE, y=at + 5, class_="small warn")
+        yield element("text", "on any", x=_EVERYWHERE, y=at + 5, class_="small warn")

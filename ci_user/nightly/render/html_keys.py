@@ -57,13 +57,13 @@ def _card(key: Key, now: dt.datetime) -> Markup:
     if key.last_used is not None:
         used = (moment(key.last_used), f", {ago(key.last_used, now)} ago")
     rows: list[tuple[str, Child]] = [
-        ("State", (key.state, ", active" if key.active else ", inactive")),
+        ("State", key.state),
         ("Created", (day(key.created), f", {ago(key.created, now)} old")),
         ("Last used", used),
     ]
     if key.last_used_in:
         rows.append(("Used in", key.last_used_in))
-    rows.append(("Held by", bullets(key.held_by, "plain") if key.held_by else "no place"))
+    rows.append(("Held by", bullets(key.held_by, "bare") if key.held_by else "no place"))
     return element(
         "div",
         element("h4", code(key.id), " ", badge("plain", "active" if key.active else "inactive")),
@@ -137,9 +137,8 @@ def _lane(key: Key, place: int, scale: _Scale, checked_at: dt.datetime) -> Itera
     yield element("line", x1=begin, y1=middle, x2=max(end, begin + 2), y2=middle, class_=kind)
     if key.last_used is not None and scale.first <= utc(key.last_used) <= scale.last:
         x = scale.x(key.last_used)
-        anchor = "end" if x > _RIGHT - 60 else "middle"
-        yield element("path", d=f"M{x:.1f} {middle + 3}l-5 8h10z", class_="used")
-        yield element("text", "last used", x=min(x + 6, _RIGHT), y=middle + 22, text_anchor=anchor, class_="small")
+        yield element("path", d=f"M{x:.1f} {middle + 10}l-5 8h10z", class_="used")
+        yield element("text", "last used", x=x - 9, y=middle + 20, text_anchor="end", class_="small")
     marks: list[tuple[float, int, int]] = []
     for number, event in enumerate(_in_order(key), 1):
         x = scale.x(event.at)

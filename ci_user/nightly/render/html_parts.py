@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from ci_user.nightly.model import Entry, EnvironmentResult
-from ci_user.nightly.render.markup import Child, Markup, element, lines
+from ci_user.nightly.render.markup import Child, Markup, element, joined, lines
 from ci_user.text import plain
 
 GRAVITIES: Final = ("error", "finding", "notice")
@@ -111,17 +111,27 @@ def table(
     return element("table", element("caption", caption), head, bodies, class_=class_)
 
 
-def failing(entry: Entry, message: str, level: str = "h4") -> tuple[Markup, Markup | None, Markup | None]:
-    """Return what was found as a heading, the rest of the message, and what should be true.
+def failing(entry: Entry, message: str, where: str, level: str = "h4") -> Iterator[Markup]:
+    """Return what was found as a heading, then where and what should be true, and the rest of the message.
 
     A title says what should be true: alone beside the word error it would be read the wrong way round.
     """
     first, _, rest = message.partition("\n")
     expected = f"Fails: {entry.title}"
-    if not first:
-        return element(level, expected, class_="what"), None, None
-    more = element("p", lines(rest), class_="lines") if rest else None
-    return element(level, first, class_="what"), more, element("p", expected, class_="note")
+    yield element(level, spoken(first or expected), class_="what")
+    aside = [part for part in (code(where) if where else None, expected if first else None) if part]
+    if aside:
+        yield element("p", aside[0], (" · ", aside[1]) if aside[1:] else None, class_="note")
+    if rest:
+        yield element("p", lines(rest), class_="lines")
+
+
+def spoken(text: str) -> Markup:
+    """Return a sentence with what stands between backticks as code."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:
+        return joined(text)
+    return joined(code(part) if number % 2 else part for number, part in enumerate(parts))
 
 
 def section(id_: str, heading: str, *content: Child, note: str | None = None) -> Markup:

@@ -77,6 +77,16 @@ def example() -> NightResult:
 
 
 @cache
+def small() -> NightResult:
+    return night(1, waiting=1).model_copy(update={"shard": "1/2"})
+
+
+@cache
+def harmless() -> Document:
+    return Document(page(filled(small())))
+
+
+@cache
 def text() -> str:
     return page(example(), nights())
 
@@ -123,19 +133,18 @@ def test_nothing_is_loaded_and_nothing_runs_from_an_attribute() -> None:
 
 
 def test_the_example_fills_every_text_of_the_model() -> None:
-    assert reached(example()) == wanted()
+    assert reached(small()) == wanted()
 
 
 @pytest.mark.parametrize("hostile", HOSTILE)
 def test_a_hostile_text_changes_no_element_wherever_it_stands(hostile: str) -> None:
-    bad = Document(page(filled(example(), hostile)))
-    good = Document(page(filled(example(), hostile, harmless=True)))
+    everything = page(filled(small(), hostile))
+    bad, good = Document(everything), harmless()
     assert bad.structure() == good.structure()
     assert bad.odd == []
     assert bad.texts["script"] == good.texts["script"]
     ids = [value for _, value in bad.having("id")]
     assert len(set(ids)) == len(ids)
-    everything = page(filled(example(), hostile))
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]", everything)
 
 
@@ -190,7 +199,7 @@ def test_a_cause_in_many_environments_is_one_with_their_names() -> None:
 
 
 def test_a_change_of_a_document_is_shown_line_by_line_with_signs() -> None:
-    assert '<del>-         "Resource": "arn:aws:s3:::shop-prod-eu/*",</del>'.replace(" " * 9, " " * 7) in _unescaped()
+    assert '<del>-       "Resource": "arn:aws:s3:::shop-prod-eu/*",</del>' in _unescaped()
     assert "<ins>+ Sample, changed by hand</ins>" in text()
 
 
