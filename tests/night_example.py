@@ -187,7 +187,8 @@ def night(clean: int = 40, waiting: int = 20) -> NightResult:
     ]
     merged = UNAPPLIED.entry("module.ci_policy.aws_iam_policy.this", "a statement for sqs is in the configuration only")
     undeployed = [
-        environment(f"team-{at:02}", at, way="planned", entries=(merged,), changes=_CHANGES[1:2]) for at in range(waiting)
+        environment(f"team-{at:02}", at, way="planned", entries=(merged,), changes=_CHANGES[1:2])
+        for at in range(waiting)
     ]
     quiet = [environment(f"app-{at:03}", at) for at in range(clean)]
     return NightResult(

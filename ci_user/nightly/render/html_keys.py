@@ -132,13 +132,16 @@ def _lane(key: Key, place: int, scale: _Scale, checked_at: dt.datetime) -> Itera
     middle = place * _LANE + 32
     yield element("text", cut(key.id, 22), x=0, y=middle - 2, class_="mono")
     yield element("text", cut(key.state, 26), x=0, y=middle + 14, class_="small")
-    begin, end = scale.x(key.created), scale.x(checked_at)
+    begin, now = scale.x(key.created), scale.x(checked_at)
     kind = "life" if key.active else "life over"
-    yield element("line", x1=begin, y1=middle, x2=max(end, begin + 2), y2=middle, class_=kind)
+    yield element("line", x1=begin, y1=middle, x2=max(now, begin + 2), y2=middle, class_=kind)
     if key.last_used is not None and scale.first <= utc(key.last_used) <= scale.last:
         x = scale.x(key.last_used)
         yield element("path", d=f"M{x:.1f} {middle + 10}l-5 8h10z", class_="used")
-        yield element("text", "last used", x=x - 9, y=middle + 20, text_anchor="end", class_="small")
+        # Left of its mark, but not over the key's state.
+        left = x > _LEFT + 70
+        end = "end" if left else "start"
+        yield element("text", "last used", x=x - 9 if left else x + 9, y=middle + 20, text_anchor=end, class_="small")
     marks: list[tuple[float, int, int]] = []
     for number, event in enumerate(_in_order(key), 1):
         x = scale.x(event.at)
