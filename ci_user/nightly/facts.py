@@ -10,6 +10,7 @@ import hashlib
 import json
 import secrets
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -193,10 +194,9 @@ class _Reader:
                 continue
             role = json.loads(text)
             if boundary_of(role) is None:
-                things, needed = f"the boundary of the role {plain(name)}", "iam:GetRole"
-                answer = shown(f"reading the role {plain(name)}", things, needed, partial(self._ask_role, name))
+                answer = shown(f"reading the role {plain(name)}", "roles", "iam:GetRole", partial(self._ask_role, name))
                 if isinstance(answer, Unread):
-                    self._unread.append(answer)
+                    self._unread.append(replace(answer, why=f"{plain(name)}: {answer.why}"))
                     continue
                 if answer is None:
                     continue
