@@ -566,10 +566,16 @@ def policy_pack(context: Context, file: list[str], out: str = "", json: bool = F
     _policy("pack", files=file, out=out, json=json)
 
 
-@task(auto_shortflags=False, name="show", help=_ENV | _JSON)
-def policy_show(_: Context, env: str = "", json: bool = False) -> None:
+@task(
+    auto_shortflags=False,
+    name="show",
+    help=_ENV
+    | _JSON
+    | {"policy": "Instead: deployer or nightly-check, for the role that works on this environment's account."},
+)
+def policy_show(_: Context, env: str = "", policy: str = "", json: bool = False) -> None:
     """Show every policy document that a deploy of an environment would put in place."""
-    _policy("show", env=env, json=json)
+    _policy("show", env=env, policy=policy, json=json)
 
 
 _policies = Collection("policy")

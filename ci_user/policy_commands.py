@@ -151,13 +151,20 @@ def pack(_: Console, *, files: Sequence[str], out: str) -> Report:
     )
 
 
-def show(_: Console, *, env: str) -> Report:
+def show(_: Console, *, env: str, policy: str = "") -> Report:
     """`invoke policy.show`."""
     from ci_user.commands import ROOT, named
     from ci_user.run import load
 
     loaded = load(named(env), ROOT)
     environment = loaded.environment
+    if policy:
+        from ci_user.policy import operators
+
+        text = operators.document(policy, environment, loaded.every.values(), ROOT)
+        content = _described(policy, text)
+        # Nothing but the document: it is written into a file, or pasted.
+        return TextReport(tuple(line[2:] for line in _indented(content["document"])), content)
     policies = {
         name: {**_described(name, text), "arn": environment.policy_arn(name)}
         for name, text in loaded.choice.packs.items()

@@ -63,6 +63,7 @@ def choose(environment: ChoosingEnvironment, root: Path) -> Choice:
             continue
         names.append(item if isinstance(item, str) else item.called)
         for name, path in _files(item, environment, root, index):
+            _refuse_operators(path, environment, root, index)
             sources.append(Source(name, _rendered(path, environment), str(path)))
     packs = pack(
         sources,
@@ -78,6 +79,9 @@ def _files(
 ) -> Iterator[tuple[str, Path]]:
     """Yield the name of each source and its file."""
     if isinstance(item, str):
+        if item in documents.OPERATORS:
+            yield item, documents.directory(root) / f"{item}.json"
+            return
         known = documents.names(root)
         if item not in known:
             raise _wrong(
@@ -97,6 +101,14 @@ def _files(
     else:
         for path in _listed(item, environment, root, index):
             yield f"{item.called}/{path.stem}", path
+
+
+def _refuse_operators(path: Path, environment: ChoosingEnvironment, root: Path, index: int) -> None:
+    """See that a policy is not one of those for whoever runs this tool, however it was named."""
+    name = documents.of_operators(path, root)
+    if name:
+        text = f"{name} is a policy for the role that runs this tool, never for a CI user"
+        raise _wrong(environment, root, (index,), text, f"one of: {', '.join(documents.names(root))}")
 
 
 def _listed(item: PolicyDirectory, environment: ChoosingEnvironment, root: Path, index: int) -> list[Path]:

@@ -20,6 +20,7 @@ __all__ = [
     "GROUP_POLICIES",
     "MANAGED_POLICY_SIZE",
     "NESTING",
+    "OPERATORS",
     "Document",
     "PolicyEnvironment",
     "canonical",
@@ -27,6 +28,7 @@ __all__ = [
     "digest",
     "directory",
     "names",
+    "of_operators",
     "parameters",
     "read",
     "read_policy",
@@ -43,6 +45,8 @@ FILE_SIZE: Final = 1_000_000
 """The largest policy file that is read, in bytes."""
 NESTING: Final = 20
 """The deepest nesting of objects and arrays that is read."""
+OPERATORS: Final = ("deployer", "nightly-check")
+"""The shipped policies that are for people and jobs that run this tool, see `operators`; no CI user gets them."""
 
 _KEY_ORDER: Final = (
     *("Version", "Id", "Statement", "Sid", "Effect", "Principal", "NotPrincipal"),
@@ -73,8 +77,17 @@ def directory(root: Path) -> Path:
 
 
 def names(root: Path) -> tuple[str, ...]:
-    """Return the names of the shipped policies, sorted: the files ``terraform/policies/NAME.json``."""
-    return tuple(sorted(path.stem for path in directory(root).glob("*.json")))
+    """Return the names of the shipped policies that an environment may choose, sorted.
+
+    They are the files ``terraform/policies/NAME.json`` but for those of `OPERATORS`.
+    """
+    return tuple(sorted(path.stem for path in directory(root).glob("*.json") if path.stem not in OPERATORS))
+
+
+def of_operators(path: Path, root: Path) -> str:
+    """Return which policy of `OPERATORS` a path leads to, by whatever way; an empty text when it is none of them."""
+    real = path.resolve()
+    return next((name for name in OPERATORS if real == (directory(root) / f"{name}.json").resolve()), "")
 
 
 def read_policy(name: str, root: Path) -> Document:

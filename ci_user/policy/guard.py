@@ -54,10 +54,10 @@ def role_boundary(environment: documents.PolicyEnvironment, guarded: Guarded, ro
 
 def _render(name: str, environment: documents.PolicyEnvironment, guarded: Guarded, root: Path) -> str:
     path = documents.directory(root) / "guard" / f"{name}.json"
-    parameters = _beyond_own_folder(guarded.parameter_arns, environment)
+    parameters = beyond_own_folder(guarded.parameter_arns, environment)
     lists = {
         "state_bucket_arns": [arn + end for arn in sorted(guarded.state_buckets) for end in ("", "/*")],
-        "guarded_secret_arns": _beyond_own_folder(guarded.secret_names, environment),
+        "guarded_secret_arns": beyond_own_folder(guarded.secret_names, environment),
         "guarded_parameter_arns": parameters,
         "guarded_path_arns": _paths_above(parameters),
         "guarded_kms_arns": sorted(guarded.kms_keys),
@@ -77,7 +77,7 @@ def _render(name: str, environment: documents.PolicyEnvironment, guarded: Guarde
     return text
 
 
-def _beyond_own_folder(arns: Sequence[str], environment: documents.PolicyEnvironment) -> list[str]:
+def beyond_own_folder(arns: Sequence[str], environment: documents.PolicyEnvironment) -> list[str]:
     """Return the ARNs that the documents' own patterns for `OWN_FOLDER` do not cover, sorted."""
     account = re.escape(environment.account_id)
     kinds = rf"(secretsmanager:[^:]+:{account}:secret:|ssm:[^:]+:{account}:parameter/)"

@@ -22,8 +22,17 @@ SAMPLES: Final[Mapping[str, str | Sequence[str]]] = {
     "guarded_parameter_arns": ("arn:aws:ssm:eu-west-1:123456789012:parameter/shop/keys/*",),
     "guarded_path_arns": ("arn:aws:ssm:eu-west-1:123456789012:parameter/shop",),
     "guarded_kms_arns": ("arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab",),
+    "state_account_id": "123456789012",
+    "state_buckets": ("arn:aws:s3:::shop-state",),
+    "state_objects": ("arn:aws:s3:::shop-state/shop/prod/*",),
+    "state_kms_arns": ("arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab",),
+    "kms_arns": ("arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab",),
+    "secret_arns": ("arn:aws:secretsmanager:eu-west-1:123456789012:secret:shop-keys-??????",),
+    "parameter_arns": ("arn:aws:ssm:eu-west-1:123456789012:parameter/shop/keys",),
+    "attached_arns": ("arn:aws:iam::123456789012:policy/team/extra",),
 }
-"""A value for every parameter that a shipped document may use: those of `documents.parameters`, and `guard`'s lists."""
+"""A value for every parameter that a shipped document may use: those of `documents.parameters`, and the lists of `guard` and
+`operators`."""
 
 
 def rendered(document: documents.Document) -> documents.Document:

@@ -13,7 +13,7 @@ Parameters = Mapping[str, str | Sequence[str]]
 
 _SCALAR: Final = re.compile(r"[A-Za-z0-9_+=,.@-]{1,256}")
 # An ARN may end in a wildcard: Secrets Manager appends six characters to a name, and objects are BUCKET/*.
-_ARN: Final = re.compile(r"arn:[a-z-]+:[a-z0-9-]+:[a-z0-9-]*:[0-9]*:[A-Za-z0-9_+=,.@:/-]{1,2048}(\*|\?{6})?")
+_ARN: Final = re.compile(r"arn:[a-z-]+:[a-z0-9-]+:[a-z0-9-]*:([0-9]*|aws):[A-Za-z0-9_+=,.@:/-]{1,2048}(\*|\?{6})?")
 _PARAMETER: Final = re.compile(r"\$\{([a-z_]+)\}")
 # What IAM itself fills in, ${aws:username}, and its escapes ${*}, ${?}, ${$}:
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html
@@ -24,7 +24,8 @@ def render(document: Mapping[str, Any], parameters: Parameters) -> Document:
     """Return the document with each ``${name}`` replaced.
 
     A value is data: it can add no statement, quote, wildcard or template. A list replaces the one item of a
-    ``Resource`` array that is exactly ``${name}``; a statement left without any resource is dropped.
+    ``Resource`` array, or of an array of values in a ``Condition``, that is exactly ``${name}``; a statement left without any
+    resource is dropped.
 
     Args:
         document: A policy document; not changed.
@@ -51,6 +52,8 @@ def render(document: Mapping[str, Any], parameters: Parameters) -> Document:
         filled = {
             _key(key, place): _lists(value, parameters, place)
             if key == "Resource" and isinstance(value, list)
+            else _condition(value, parameters, place)
+            if key == "Condition" and isinstance(value, dict)
             else _fill(value, parameters, place)
             for key, value in statement.items()
         }
@@ -105,6 +108,33 @@ def _fill(value: Any, parameters: Parameters, place: str) -> Any:
             details={"value": value},
         )
     return _PARAMETER.sub(known, value)
+
+
+def _condition(condition: dict[str, Any], parameters: Parameters, place: str) -> dict[str, Any]:
+    return {
+        _key(operator, place): {
+            _key(key, place): _values(value, parameters, place)
+            if isinstance(value, list)
+            else _fill(value, parameters, place)
+            for key, value in test.items()
+        }
+        if isinstance(test, dict)
+        else _fill(test, parameters, place)
+        for operator, test in condition.items()
+    }
+
+
+def _values(values: list[Any], parameters: Parameters, place: str) -> list[Any]:
+    filled = _lists(values, parameters, place)
+    if values and not filled:
+        # Whether a test without values holds depends on its operator: nobody would see which.
+        raise PolicyError(
+            "a condition is left without values",
+            where=place,
+            expected="a value beside the lists",
+            details={"value": values[0]},
+        )
+    return filled
 
 
 def _lists(resources: list[Any], parameters: Parameters, place: str) -> list[Any]:

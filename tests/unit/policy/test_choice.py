@@ -250,3 +250,25 @@ def test_the_terraform_tests_use_what_a_directory_renders_to(tmp_path: Path) -> 
     shutil.copytree(tests / "own-policy", tmp_path / "own-policy")
     choice = choose(environment(PolicyDirectory(directory="own-policy")), tmp_path)
     assert choice.packs == json.loads((tests / "own-policy.rendered.json").read_text())
+
+
+@pytest.mark.parametrize("name", documents.OPERATORS)
+def test_a_policy_for_whoever_runs_the_tool_is_chosen_neither_by_name_nor_by_file_nor_with_its_directory(
+    repository: Path, name: str
+) -> None:
+    write(repository, f"terraform/policies/{name}.json", document())
+    (repository / "mine").mkdir()
+    (repository / "mine" / "harmless.json").symlink_to(f"../terraform/policies/{name}.json")
+    for chosen in (
+        name,
+        PolicyFile(file=f"terraform/policies/{name}.json", name="mine"),
+        PolicyFile(file="mine/harmless.json"),
+        PolicyDirectory(directory="terraform/policies", name="all"),
+        PolicyDirectory(directory="mine"),
+    ):
+        error = refused(repository, "sample", chosen)
+        assert error.what == f"{name} is a policy for the role that runs this tool, never for a CI user"
+        assert error.where is not None
+        assert error.where.startswith("environments/prod.yaml:")
+        assert error.expected == "one of: other, sample"
+    assert name not in documents.names(repository)

@@ -309,3 +309,17 @@ def test_white_space_does_not_count() -> None:
 def test_the_digest_follows_content_and_names_but_not_order() -> None:
     assert documents.digest({"a": "1", "b": "2"}) == documents.digest({"b": "2", "a": "1"})
     assert len({documents.digest(d) for d in ({"a": "1"}, {"a": "2"}, {"b": "1"}, {})}) == 4
+
+
+def test_a_list_in_a_condition_adds_its_values_beside_the_others_and_never_leaves_none() -> None:
+    values = {"mine": ["arn:aws:iam::aws:policy/a", "arn:aws:iam::aws:policy/b"], "none": []}
+
+    def tested(*given: str) -> Any:
+        statement = {**ALLOW, "Condition": {"ArnLike": {"iam:PolicyARN": list(given)}}}
+        return documents.render(document(statement), values)["Statement"][0]["Condition"]["ArnLike"]["iam:PolicyARN"]
+
+    assert tested("arn:aws:iam::aws:policy/x", "${mine}", "${none}") == ["arn:aws:iam::aws:policy/x", *values["mine"]]
+    with pytest.raises(PolicyError, match="left without values"):
+        tested("${none}")
+    with pytest.raises(PolicyError, match="is a list"):
+        tested("x${mine}")
