@@ -242,12 +242,14 @@ def schema(_: Console) -> Report:
     """`invoke schema`."""
     from ci_user.environment_schema import text
     from ci_user.files import write_private
+    from ci_user.nightly.render import document
     from ci_user.reports.model import TextReport
 
-    path = ROOT / "environments" / "schema.json"
-    write_private(path, text().encode())
-    path.chmod(0o644)
-    return TextReport((f"wrote {path.relative_to(ROOT)}",), {"file": str(path.relative_to(ROOT))})
+    written = {"environments/schema.json": text(), document.SCHEMA_FILE: document.schema_text()}
+    for name, content in written.items():
+        write_private(ROOT / name, content.encode())
+        (ROOT / name).chmod(0o644)
+    return TextReport(tuple(f"wrote {name}" for name in written), {"files": list(written)})
 
 
 def doctor(console: Console, *, env: str = "") -> Report:

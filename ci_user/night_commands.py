@@ -195,7 +195,7 @@ def _book(console: Console, records: str, fleet: Fleet) -> Any:
 
 def _github(result: NightResult, directory: Path | None) -> Sequence[str]:
     """Write the step summary where GitHub looks for it, and return the annotations."""
-    from ci_user.nightly.render.github import annotations, summary
+    from ci_user.nightly.render.github import summary, workflow_commands
 
     place = os.environ.get("GITHUB_STEP_SUMMARY")
     if place:
@@ -208,7 +208,7 @@ def _github(result: NightResult, directory: Path | None) -> Sequence[str]:
                 where="GITHUB_STEP_SUMMARY",
                 do=f"look into {directory or 'the output'} instead",
             ) from None
-    return annotations(result)
+    return workflow_commands(result)
 
 
 def environments(console: Console, *, only: list[str], shards: int) -> Report:

@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ci_user import tfvars
-from ci_user.credentials import Accesses, AwsAccess, Caller, Logins, resolve
+from ci_user.credentials import Accesses, Caller, Logins, resolve
 from ci_user.errors import CiUserError, ToolchainError
 from ci_user.files import private_directory
 from ci_user.terraform_cli import Terraform, backend_settings, write_state_profile
 
 if TYPE_CHECKING:
     from ci_user.audit import Trail
-    from ci_user.backends.protocol import Backend
+    from ci_user.backends.protocol import Backend, BackendSettings
     from ci_user.environment import Environment
     from ci_user.environment_siblings import Guarded
     from ci_user.lease import Lease
@@ -159,17 +159,29 @@ class Run:
 
     def backends(self, check: Callable[[Any], None] | None = None) -> tuple[Backend, ...]:
         """Return the environment's backends; with ``check``, every request of theirs is fenced by it."""
+        return tuple(self.backend(settings, check) for settings in self.environment.places)
+
+    def backend(
+        self, settings: BackendSettings, check: Callable[[Any], None] | None = None, *, reads_secrets: bool = True
+    ) -> Backend:
+        """Return one backend, opened.
+
+        Args:
+            settings: One of the environment's places.
+            check: Fences every request of it.
+            reads_secrets: False for a run that reads no secret, the backend's own token in Secrets Manager included.
+        """
         from ci_user.backends import open_backend
 
-        def access(settings: object) -> AwsAccess:
-            plain = self.accesses.for_backend(settings)
-            return plain.fenced_by(check) if check else plain
-
-        return tuple(
-            open_backend(
-                settings, access(settings), self.environment, self.loaded.root, environ=self.environ, check=check
-            )
-            for settings in self.environment.places
+        access = self.accesses.for_backend(settings)
+        return open_backend(
+            settings,
+            access.fenced_by(check) if check else access,
+            self.environment,
+            self.loaded.root,
+            environ=self.environ,
+            check=check,
+            reads_secrets=reads_secrets,
         )
 
     def former_backends(

@@ -2,7 +2,7 @@
 
 `terraform init` looks up and verifies the same providers for each environment. What differs between two environments is the
 backend's settings alone, which Terraform keeps in ``terraform.tfstate`` of the data directory
-(https://developer.hashicorp.com/terraform/language/backend#initialization); each plan verifies the providers against the lock anyhow.
+(https://developer.hashicorp.com/terraform/language/backend#initialization). Each plan verifies the providers against the lock.
 """
 
 from __future__ import annotations

@@ -126,6 +126,7 @@ def open_backend(
     *,
     environ: Mapping[str, str] | None = None,
     check: Callable[[Any], None] | None = None,
+    reads_secrets: bool = True,
 ) -> Backend:
     """Return the backend that ``settings`` describe; nothing is contacted yet.
 
@@ -136,6 +137,7 @@ def open_backend(
         root: The repository's root, for backends that write files; the working directory if not given.
         environ: The environment variables that tokens may come from; none if not given.
         check: Told each HTTP request just before it is sent; raises when this run must not send it.
+        reads_secrets: False for a run that reads no secret: see `OpenContext`.
 
     Raises:
         UnknownBackendError: ``settings.backend`` is not a known name.
@@ -150,7 +152,8 @@ def open_backend(
             do="remove it from `secrets`, or set `protected: false`",
         )
     factory: Callable[[BackendSettings, OpenContext], Backend] = module.open_with
-    return factory(settings, OpenContext(access, environment, root or Path.cwd(), environ or {}, check))
+    context = OpenContext(access, environment, root or Path.cwd(), environ or {}, check, reads_secrets=reads_secrets)
+    return factory(settings, context)
 
 
 def _module(name: str) -> Any:

@@ -197,6 +197,8 @@ class OpenContext:
         environ: The environment variables that a token may come from.
         check: Told each HTTP request just before it is sent; raises when this run must not send it any more.
         pause: Sleeps between two tries; tests pass one that does not.
+        reads_secrets: False for a run that only looks, and reads no secret of AWS either: a token that lies in Secrets Manager
+            then comes from the vendor's usual variable, which may hold one that has fewer rights.
     """
 
     access: AwsAccess
@@ -205,6 +207,7 @@ class OpenContext:
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
     check: Callable[[Any], None] | None = None
     pause: Callable[[float], None] = time.sleep
+    reads_secrets: bool = True
 
 
 @dataclass(frozen=True, slots=True)

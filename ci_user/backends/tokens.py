@@ -164,7 +164,8 @@ def find(source: TokenSource | None, need: TokenNeed, context: OpenContext) -> T
     Raises:
         BackendError: There is none, it cannot be read, or it is for another host. The error names variable and scopes.
     """
-    source = source or TokenSource(variable=need.variable)
+    if source is None or (source.secret is not None and not context.reads_secrets):
+        source = TokenSource(variable=need.variable)
     if source.variable is not None:
         token = _from_variable(source.variable, need, context.environ)
     elif source.file is not None:

@@ -149,6 +149,7 @@ def check(run: Run, tools: Tools, stage: Stage) -> Checked:
     verdict = _verdict(environment, [*(one for one, _ in judged.findings), *found.findings], today)
     result = EnvironmentResult(
         environment=environment.name,
+        prefix=environment.prefix,
         account_id=environment.account_id,
         region=environment.region,
         protected=environment.protected,
@@ -193,6 +194,7 @@ def failed(environment: Environment | None, name: str, error: CiUserError, began
         entry = entry.model_copy(update={"runbook": error.runbook})
     return EnvironmentResult(
         environment=name,
+        prefix=environment.prefix if environment else "",
         account_id=environment.account_id if environment else "",
         region=environment.region if environment else "",
         protected=bool(environment and environment.protected),
@@ -233,11 +235,12 @@ def _held(run: Run) -> tuple[dict[str, Held], dict[str, str]]:
     """Return what each place holds, and why others could not be asked, by place."""
     held: dict[str, Held] = {}
     trouble: dict[str, str] = {}
-    for backend in run.backends(refuse_writes):
+    for settings in run.environment.places:
+        target = settings.target(run.environment)
         try:
-            held[backend.target] = backend.held()
+            held[target] = run.backend(settings, refuse_writes, reads_secrets=False).held()
         except CiUserError as error:
-            trouble[backend.target] = error.what
+            trouble[target] = error.what
     return held, trouble
 
 

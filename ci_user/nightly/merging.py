@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pydantic import ValidationError
-
 from ci_user import __version__
 from ci_user.errors import UsageError
 from ci_user.files import write_private
 from ci_user.nightly.model import EnvironmentResult, NightResult
+from ci_user.nightly.render import document
 from ci_user.nightly.shards import NONE, SHARDS_AT_MOST, Shards, is_line
 from ci_user.text import plain
 
@@ -90,15 +89,11 @@ def read_result(place: Path) -> NightResult:
     try:
         with file.open("rb") as opened:
             body = opened.read(BYTES_AT_MOST + 1)
-        if len(body) > BYTES_AT_MOST:
-            raise _unreadable(file, f"it is larger than {BYTES_AT_MOST:,} bytes")
-        result = NightResult.model_validate_json(body)
     except OSError as error:
         raise _unreadable(file, f"it cannot be read ({error.strerror})") from None
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        where = ".".join(plain(step, 60) for step in first["loc"][:6]) or "the whole"
-        raise _unreadable(file, f"it is no result of this version ({where}: {plain(first['msg'], 200)})") from None
+    if len(body) > BYTES_AT_MOST:
+        raise _unreadable(file, f"it is larger than {BYTES_AT_MOST:,} bytes")
+    result = document.read(body, plain(file))
     if any(moment.tzinfo is None for moment in _moments(result)):
         raise _unreadable(file, "it has a time without a time zone")
     return result
@@ -111,7 +106,7 @@ def write_result(directory: Path, result: NightResult) -> Path:
         UsageError: The directory cannot be written.
     """
     file = directory / FILE
-    write_private(file, result.model_dump_json().encode() + b"\n")
+    write_private(file, document.text(result).encode())
     return file
 
 

@@ -9,7 +9,7 @@ import datetime as dt
 from collections.abc import Iterable
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 SCHEMA_VERSION: Final = 1
 
@@ -22,8 +22,21 @@ could be planned against, or not at all."""
 Origin = Literal["drift", "unapplied", "output"]
 Level = Literal["list", "read", "write", "tagging", "permissions"]
 
-_Text = Annotated[str, Field(max_length=20_000)]
-_Line = Annotated[str, Field(max_length=2_000)]
+
+def _fitting(most: int) -> BeforeValidator:
+    """Return what keeps any text from being refused: a hostile name must not make a result impossible."""
+
+    def fit(value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        text = value.encode("utf-8", "backslashreplace").decode("utf-8")
+        return text if len(text) <= most else f"{text[: most - 3]}..."
+
+    return BeforeValidator(fit)
+
+
+_Text = Annotated[str, _fitting(20_000), Field(max_length=20_000)]
+_Line = Annotated[str, _fitting(2_000), Field(max_length=2_000)]
 
 
 class Part(BaseModel):
@@ -126,7 +139,7 @@ class EnvironmentResult(Part):
     way: Way
     checked_at: dt.datetime
     planned_at: dt.datetime | None = None
-    seconds: float = 0.0
+    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     entries: tuple[Entry, ...] = ()
     changes: tuple[Change, ...] = ()
     access: tuple[_Line, ...] = ()
