@@ -97,7 +97,7 @@ def run(
     stop = _Stop()
     work = _Work(fleet, names, environ, options, progress, stop, None if options.full else book)
     checked: dict[str, Checked] = {}
-    ordered = fleet.in_order(names)
+    ordered = fleet.interleaved(names)
     pool = ThreadPoolExecutor(max_workers=max(1, min(LOOKS_AT_ONCE, len(ordered))), thread_name_prefix="check")
     futures: dict[Future[Checked | None], str] = {}
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from ci_user.environment import Environment
 
+_ACCOUNTS_AT_ONCE: Final = 6
 _SHARD: Final = re.compile(r"([1-9][0-9]{0,3})/([1-9][0-9]{0,3})")
 
 
@@ -79,6 +81,14 @@ class Fleet:
     def in_order(self, names: Iterable[str]) -> list[str]:
         """Return names so that those of one account follow each other: it is read once, and then let go of."""
         return sorted(names, key=lambda name: (self.account(name), name))
+
+    def interleaved(self, names: Iterable[str]) -> list[str]:
+        """Return names so that a few accounts take turns: of each only so many environments are read at once."""
+        ordered = itertools.groupby(self.in_order(names), key=self.account)
+        accounts = [list(same) for _, same in ordered]
+        groups = (accounts[start : start + _ACCOUNTS_AT_ONCE] for start in range(0, len(accounts), _ACCOUNTS_AT_ONCE))
+        turns = (turn for group in groups for turn in itertools.zip_longest(*group))
+        return [name for turn in turns for name in turn if name is not None]
 
     def account(self, name: str) -> str:
         """Return an environment's account; an empty text where its file cannot be read."""

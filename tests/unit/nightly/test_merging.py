@@ -173,10 +173,10 @@ def test_a_result_survives_being_written(tmp_path: Path) -> None:
     ("content", "told"),
     [
         (None, "cannot be read"),
-        (b"", "no result of this version"),
-        (b"[" * 100_000, "no result of this version"),
+        (b"", "no result of a nightly check"),
+        (b"[" * 100_000, "no result of a nightly check"),
         (night().model_dump_json().replace('"schema_version":1', '"schema_version":2').encode(), "schema_version"),
-        (night().model_dump_json().replace("}", ',"\\u001b":1}').encode(), "no result of this version"),
+        (night().model_dump_json().replace("}", ',"\\u001b":1}').encode(), "no result of a nightly check"),
         (night().model_dump_json().replace('02:00:00Z"', '02:00:00"').encode(), "time zone"),
     ],
 )

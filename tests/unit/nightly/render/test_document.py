@@ -55,7 +55,6 @@ def test_a_forged_verdict_is_worked_out_again() -> None:
         "[" * 100_000,
         json.dumps({**json.loads(text(night())), "schema_version": 2}),
         json.dumps({**json.loads(text(night())), "more": 1}),
-        json.dumps({**json.loads(text(night())), "tool": "\ud800"}),
     ],
 )
 def test_what_is_no_result_is_refused_with_its_place(written: str) -> None:
