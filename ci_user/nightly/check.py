@@ -116,15 +116,12 @@ def check(run: Run, tools: Tools, stage: Stage) -> Checked:
     Raises:
         CiUserError: It could not be checked.
     """
-    from ci_user.nightly import facts as reading
     from ci_user.nightly.live_audit import audit
 
     began = time.monotonic()
     environment = run.environment
     stage("reading")
-    target = run.accesses.target
-    arns = [item.arn for item in environment.policies if isinstance(item, ExistingPolicy)]
-    facts = reading.read(environment, tools.readings.of(target), arns, access=target)
+    facts = _facts(run, tools)
     tools.stop()
     lease = _lease(run, tools)
     held, trouble = _held(run)
@@ -174,6 +171,21 @@ _UNCHANGED: Final[Way] = "unchanged"
 _PLANNED: Final[Way] = "planned"
 
 
+def now(run: Run, tools: Tools) -> str:
+    """Return the fingerprint as it is now: what was planned may be relied on when it was the same before and after the plan.
+
+    Args:
+        run: The environment, opened.
+        tools: Others than those of the check: they remember what was read then.
+
+    Raises:
+        CiUserError: It cannot be read.
+    """
+    facts = _facts(run, tools)
+    state = _states(run, tools).version(run.environment.state.key)
+    return _fingerprint(_leaving_the_deny(run, facts), tools, state, facts)
+
+
 def failed(environment: Environment | None, name: str, error: CiUserError, began: float) -> EnvironmentResult:
     """Return the result of an environment that could not be checked.
 
@@ -218,6 +230,14 @@ def before(record: Record) -> Judged:
         grants=result.grants,
         notes=result.notes,
     )
+
+
+def _facts(run: Run, tools: Tools) -> Facts:
+    from ci_user.nightly import facts
+
+    target = run.accesses.target
+    arns = [item.arn for item in run.environment.policies if isinstance(item, ExistingPolicy)]
+    return facts.read(run.environment, tools.readings.of(target), arns, access=target)
 
 
 def _lease(run: Run, tools: Tools) -> LeaseState | None:

@@ -6,15 +6,16 @@ import datetime as dt
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 from ci_user import __version__
 from ci_user.errors import CiUserError, InterruptedRunError
 from ci_user.fleet import Buffered, mistake
-from ci_user.nightly.check import Checked, Tools, check, failed
+from ci_user.nightly.check import Checked, Tools, check, failed, now
 from ci_user.nightly.model import EnvironmentResult, NightResult, Part
 from ci_user.nightly.records import Record
 from ci_user.run import Loaded
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from ci_user.logins import Logins
     from ci_user.nightly.records import RecordBook
     from ci_user.nightly.selection import Fleet
+    from ci_user.run import Run
     from ci_user.toolchain import Toolchain
 
 LOOKS_AT_ONCE: Final = 24
@@ -112,6 +114,8 @@ def run(
     for future, name in futures.items():
         if name not in checked and not future.cancelled() and (late := future.result()) is not None:
             checked[name] = late
+    if not stop.event.is_set():
+        checked |= work.confirmed(checked)
     return Night(
         result=NightResult(
             tool=__version__,
@@ -156,11 +160,13 @@ class _Work:
         self._toolchains: dict[tuple[bool, bool], Toolchain] = {}
         code = code_digest(fleet.root)
         wanted = [fleet.environments[name] for name in names if name in fleet.environments]
+        prefixes, keys = {one.prefix for one in wanted}, _state_keys(wanted)
+        self._anew = lambda tools: replace(tools, readings=Readings(prefixes), states=StateObjects(keys))
         self._tools = Tools(
             root=fleet.root,
             toolchain=self._toolchain,
-            readings=Readings({one.prefix for one in wanted}),
-            states=StateObjects(_state_keys(wanted)),
+            readings=Readings(prefixes),
+            states=StateObjects(keys),
             book=book,
             versions=lambda loaded: of_versions(code, self._toolchain(loaded)),
             scanner=Scanner(),
@@ -186,7 +192,36 @@ class _Work:
         self._progress.done(checked.result, log.kept)
         return checked
 
+    def confirmed(self, checked: Mapping[str, Checked]) -> dict[str, Checked]:
+        """Return what was planned with its record only where nothing changed while it was planned.
+
+        What was read before a plan may have become something else by the time of the plan: a record of both would vouch for
+        what nobody has planned. So each account is read once more, after all plans.
+        """
+        planned = [name for name, one in checked.items() if one.record is not None and one.result.way == "planned"]
+        if not planned:
+            return {}
+        tools = self._anew(self._tools)
+
+        def confirm(name: str) -> Checked:
+            one = checked[name]
+            assert one.record is not None  # noqa: S101 - chosen by it
+            try:
+                with self._opened(name, Buffered(verbose=False)) as run_of_one:
+                    same = now(run_of_one, tools) == one.record.digest
+            except CiUserError:
+                same = False
+            return one if same else replace(one, record=None)
+
+        with ThreadPoolExecutor(max_workers=min(LOOKS_AT_ONCE, len(planned)), thread_name_prefix="confirm") as pool:
+            return dict(zip(planned, pool.map(confirm, planned), strict=True))
+
     def _checked(self, name: str, log: Buffered) -> Checked:
+        with self._opened(name, log) as run_of_one:
+            return check(run_of_one, self._tools, lambda word: self._progress.stage(name, word))
+
+    @contextmanager
+    def _opened(self, name: str, log: Buffered) -> Iterator[Run]:
         from ci_user.run import opened
 
         if name in self._fleet.broken:
@@ -196,7 +231,7 @@ class _Work:
             environment = environment.model_copy(update={"access": environment.check_access})
         loaded = Loaded(self._fleet.root, environment, self._fleet.siblings(name))
         with opened(loaded, log, self._environ, logins=self._logins) as run_of_one:
-            return check(run_of_one, self._tools, lambda word: self._progress.stage(name, word))
+            yield run_of_one
 
     def _toolchain(self, loaded: Loaded) -> Toolchain:
         from ci_user.run import find_toolchain

@@ -80,6 +80,8 @@ def _lists(environment: Environment, served: Iterable[Environment]) -> dict[str,
             token = getattr(getattr(settings, "token", None), "secret", None)
             places |= {one.arn("secretsmanager", f"secret:{token}-??????", region=one.region)} if token else set()
     beyond = beyond_own_folder(sorted(places), environment)
+    # A secret that is not there yet has no six characters behind its name.
+    beyond = sorted({*beyond, *(arn.removesuffix("-??????") for arn in beyond)})
     return {
         "state_buckets": sorted(buckets),
         "state_objects": sorted(objects),
