@@ -160,13 +160,12 @@ class _Work:
         self._toolchains: dict[tuple[bool, bool], Toolchain] = {}
         code = code_digest(fleet.root)
         wanted = [fleet.environments[name] for name in names if name in fleet.environments]
-        prefixes, keys = {one.prefix for one in wanted}, _state_keys(wanted)
-        self._anew = lambda tools: replace(tools, readings=Readings(prefixes), states=StateObjects(keys))
+        self._prefixes, self._keys = {one.prefix for one in wanted}, _state_keys(wanted)
         self._tools = Tools(
             root=fleet.root,
             toolchain=self._toolchain,
-            readings=Readings(prefixes),
-            states=StateObjects(keys),
+            readings=Readings(self._prefixes),
+            states=StateObjects(self._keys),
             book=book,
             versions=lambda loaded: of_versions(code, self._toolchain(loaded)),
             scanner=Scanner(),
@@ -198,10 +197,13 @@ class _Work:
         What was read before a plan may have become something else by the time of the plan: a record of both would vouch for
         what nobody has planned. So each account is read once more, after all plans.
         """
+        from ci_user.nightly.account import Readings
+        from ci_user.nightly.state_objects import StateObjects
+
         planned = [name for name, one in checked.items() if one.record is not None and one.result.way == "planned"]
         if not planned:
             return {}
-        tools = self._anew(self._tools)
+        tools = replace(self._tools, readings=Readings(self._prefixes), states=StateObjects(self._keys))
 
         def confirm(name: str) -> Checked:
             one = checked[name]
