@@ -20,6 +20,8 @@ CiUserError                      1
 ├── LeaseLostError               1  this run no longer holds the environment and has stopped
 ├── KeyStateError                1  the keys are in a state that only a person can judge
 ├── BackendError                 1  a secrets backend refused or failed
+├── ReadOnlyError                1  a read-only run was about to change something or to read a secret
+├── ClusterError                 1  the Dask cluster cannot be reached or used, or lost what it was given
 └── InterruptedRunError          1  Ctrl-C
 """
 
@@ -152,6 +154,14 @@ class KeyStateError(CiUserError):
 
 class BackendError(CiUserError):
     """A secrets backend refused or failed."""
+
+
+class ReadOnlyError(CiUserError):
+    """A read-only run was about to change something, or to read a secret; nothing was sent."""
+
+
+class ClusterError(CiUserError):
+    """The Dask cluster cannot be reached or used, or lost what it was given."""
 
 
 class InterruptedRunError(CiUserError):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from ci_user.errors import CiUserError, UsageError
+from ci_user.errors import UsageError
 from ci_user.text import plain
 
 SHOWN: Final = 500
@@ -25,10 +25,6 @@ _ADDRESS: Final = re.compile(
 _LOOPBACK: Final = (ipaddress.ip_address("127.0.0.1"), ipaddress.ip_address("::1"))
 _FLAG: Final = "--scheduler"
 _WHY: Final = "an open scheduler lets anyone who reaches it run code next to AWS credentials"
-
-
-class ClusterError(CiUserError):
-    """The Dask cluster cannot be reached or used, or lost what it was given."""
 
 
 @dataclass(frozen=True)

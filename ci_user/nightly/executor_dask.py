@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from ci_user.approval import code_digest
-from ci_user.errors import CiUserError, UsageError
-from ci_user.nightly.cluster import SHOWN, ClusterAddress, ClusterError
+from ci_user.errors import CiUserError, ClusterError, UsageError
+from ci_user.nightly.cluster import SHOWN, ClusterAddress
 from ci_user.text import plain
 
 Task = Callable[[list[str], dict[str, Any]], str]

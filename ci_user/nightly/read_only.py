@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from ci_user.errors import CiUserError
+from ci_user.errors import ReadOnlyError
 from ci_user.text import plain
 
 OPERATIONS: Final[Mapping[str, str]] = {
@@ -75,10 +75,6 @@ _GITHUB_LOGIN: Final = re.compile(r"/app/installations/[0-9]+/access_tokens$")
 _VAULT_LOGIN: Final = re.compile(r"/v1/auth/.+/login$")
 _VAULT_READS: Final = re.compile(r"/v1/(sys/internal/ui/mounts/.+|auth/token/lookup-self)$")
 _VAULT_HEADERS: Final = frozenset({"x-vault-request", "x-vault-token"})
-
-
-class ReadOnlyError(CiUserError):
-    """A read-only run was about to change something, or to read a secret; nothing was sent."""
 
 
 def refuse_writes(request: Any) -> None:

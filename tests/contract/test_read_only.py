@@ -12,8 +12,9 @@ import pytest
 
 from ci_user.backends import open_backend, settings_model
 from ci_user.backends.protocol import Held
+from ci_user.errors import ReadOnlyError
 from ci_user.iam_user import IamUser
-from ci_user.nightly.read_only import ReadOnlyError, refuse_writes
+from ci_user.nightly.read_only import refuse_writes
 from tests.contract import doubles
 from tests.contract.place import SECRET, Names, Place, new_key
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +14,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from ci_user.nightly.cluster import ClusterAddress, ClusterError
+from ci_user.errors import ClusterError
+from ci_user.nightly.cluster import ClusterAddress
 from ci_user.nightly.executor_dask import Answer, Waits, run
 from tests.integration import cluster, night_work
 
@@ -24,45 +26,22 @@ WAITS = Waits(connect=10, workers=20)
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[cluster.Cluster]:
-    with cluster.running(2, tmp_path_factory.mktemp("cluster")) as started:
+    with cluster.running([os.environ] * 2, tmp_path_factory.mktemp("cluster")) as started:
         yield started
 
 
-def test_a_worker_killed_in_mid_run_costs_no_result_and_no_secret_is_sent(
+def test_what_one_batch_raises_is_the_failure_of_its_names_only(
     two: cluster.Cluster, monkeypatch: pytest.MonkeyPatch, root: Path
 ) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary-of-the-client")
-    killed: list[int] = []
-
-    def kill_who_holds_the_third(pid: int, names: tuple[str, ...]) -> str:
-        assert pid in [worker.pid for worker in two.workers]
-        if names == tuple(BATCHES[2]) and not killed:
-            killed.append(pid)
-            return "die"
-        return "go"
-
-    answers: list[Answer] = []
-    sent = bytearray()
-    with cluster.Meeting(kill_who_holds_the_third).open() as meeting, cluster.relay(two.address, sent) as address:
-        options = {"meet": meeting.port, "full": True, "only": "plan"}
-        run(BATCHES, night_work.check_batch, options, ClusterAddress(address), answers.append, WAITS)
-    assert [answer.error for answer in answers] == [None] * len(BATCHES)
-    assert sorted(answer.names for answer in answers) == sorted(map(tuple, BATCHES))
-    found = {answer.names: json.loads(answer.text) for answer in answers}
-    assert all(told["names"] == list(names) and told["options"] == options for names, told in found.items())
-    assert len(killed) == 1
-    assert found[tuple(BATCHES[2])]["pid"] != killed[0]
-    assert all(name.encode() in sent for name in NAMES), "the relay saw what was sent"
-    for secret in ("canary-of-the-client", str(root)):
-        assert secret.encode() not in sent
-
-
-def test_what_one_batch_raises_is_the_failure_of_its_names_only(two: cluster.Cluster) -> None:
     answers: list[Answer] = []
     broken = tuple(BATCHES[1])
-    with cluster.Meeting(lambda pid, names: "fail" if names == broken else "go").open() as meeting:
-        options = {"meet": meeting.port}
-        run(BATCHES[:3], night_work.check_batch, options, ClusterAddress(two.address), answers.append, WAITS)
+    with (
+        cluster.Meeting(lambda pid, names: "fail" if names == broken else "go").open() as meeting,
+        cluster.relay(two.address) as wire,
+    ):
+        options = {"meet": meeting.port, "full": True, "only": "plan"}
+        run(BATCHES[:3], night_work.check_batch, options, ClusterAddress(wire.address), answers.append, WAITS)
     assert {answer.names: answer.error is None for answer in answers} == {
         tuple(BATCHES[0]): True,
         broken: False,
@@ -71,6 +50,13 @@ def test_what_one_batch_raises_is_the_failure_of_its_names_only(two: cluster.Clu
     (error,) = (answer.error for answer in answers if answer.error)
     assert "OSError: \\x1b[31mno room" in error.what
     assert [names for _, names in meeting.came].count(broken) == 3, "it is tried again twice"
+    for answer in answers:
+        if answer.error is None:
+            told = json.loads(answer.text)
+            assert (tuple(told["names"]), told["options"]) == (answer.names, options)
+    assert all(name.encode() in wire.sent for batch in BATCHES[:3] for name in batch), "the relay saw what was sent"
+    for secret in ("canary-of-the-client", str(root)):
+        assert secret.encode() not in wire.sent
 
 
 def test_after_ctrl_c_what_has_not_begun_does_not_begin(two: cluster.Cluster) -> None:
@@ -105,7 +91,7 @@ def test_a_batch_that_kills_its_workers_fails_alone_and_a_cluster_without_worker
     answers: list[Answer] = []
     waits = Waits(connect=10, workers=0.5)
     with (
-        cluster.running(1, tmp_path, settings=settings) as one,
+        cluster.running([os.environ], tmp_path, settings=settings) as one,
         cluster.Meeting(lambda pid, names: "die" if not answers else "go").open() as meeting,
     ):
         options, address = {"meet": meeting.port}, ClusterAddress(one.address)
@@ -159,7 +145,7 @@ def test_over_tls_only_who_has_a_certificate_of_the_cluster_gets_in_and_a_lost_s
 ) -> None:
     ours, foreign = certificates(tmp_path / "ours"), certificates(tmp_path / "foreign")
     answers: list[Answer] = []
-    with cluster.running(1, tmp_path, flags=ours.flags) as one:
+    with cluster.running([os.environ], tmp_path, flags=ours.flags) as one:
 
         def answer(pid: int, names: tuple[str, ...]) -> str:
             if names == ("lost",):

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from ci_user.approval import code_digest
-from ci_user.errors import UsageError
+from ci_user.errors import ClusterError, UsageError
 from ci_user.nightly import executor_dask
-from ci_user.nightly.cluster import ClusterAddress, ClusterError
+from ci_user.nightly.cluster import ClusterAddress
 from ci_user.nightly.executor_dask import Answer, refuse_other_code, run
 
 NOWHERE = ClusterAddress("tcp://127.0.0.1:1")

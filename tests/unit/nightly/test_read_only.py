@@ -11,7 +11,8 @@ import requests
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse, HeadersDict
 from botocore.session import Session
 
-from ci_user.nightly.read_only import OPERATIONS, ReadOnlyError, operation, refuse_writes
+from ci_user.errors import ReadOnlyError
+from ci_user.nightly.read_only import OPERATIONS, operation, refuse_writes
 
 ENDPOINT = "http://127.0.0.1:9"
 SCOPE = "AWS4-HMAC-SHA256 Credential=AKIA/20261124/eu-west-1/{}/aws4_request, SignedHeaders=host, Signature=0"
