@@ -61,6 +61,8 @@ class Judged:
         changes: What the plan would change, and what was changed outside.
         access: What the user may do now and should not, or should and may not.
         grants: Who may do what.
+        notes: What else is good to know.
+        scanned: Whether the plan was scanned: without that nobody knows which acceptances are still needed.
     """
 
     entries: tuple[Entry, ...] = ()
@@ -69,6 +71,7 @@ class Judged:
     access: tuple[str, ...] = ()
     grants: tuple[Grant, ...] = ()
     notes: tuple[str, ...] = ()
+    scanned: bool = False
 
 
 @dataclass(frozen=True)
@@ -143,7 +146,7 @@ def check(run: Run, tools: Tools, stage: Stage) -> Checked:
                 tools.stop()
                 judged = _plan(run, tools, facts, stage)
             way, planned_at = _PLANNED, dt.datetime.now(tz=dt.UTC)
-    verdict = _verdict(environment, [*(one for one, _ in judged.findings), *found.findings], today)
+    verdict = _verdict(environment, judged, found.findings, today)
     result = EnvironmentResult(
         environment=environment.name,
         prefix=environment.prefix,
@@ -229,6 +232,7 @@ def before(record: Record) -> Judged:
         access=result.access,
         grants=result.grants,
         notes=result.notes,
+        scanned=True,
     )
 
 
@@ -293,7 +297,7 @@ def _matching(run: Run, tools: Tools, digest: str, today: dt.date) -> Record | N
 
 def _record(environment: Environment, digest: str | None, result: EnvironmentResult, today: dt.date) -> Record | None:
     """Return what the next night may rely on: only of a clean environment, and only for some weeks."""
-    if digest is None or result.exit_code != 0 or result.planned_at is None:
+    if digest is None or environment.sandbox or result.exit_code != 0 or result.planned_at is None:
         return None
     # The longest life of a record differs from one to the next, so that not all of them end in one night.
     longest = _RECORD_DAYS - zlib.crc32(environment.name.encode()) % _RECORD_SPREAD
@@ -337,7 +341,8 @@ def _plan(run: Run, tools: Tools, facts: Facts, stage: Stage) -> Judged:
         said = plan_verdict(plan, environment.known_drift, facts.now.date())
         policies = judge_policies(facts, run.loaded, context)
         findings: list[tuple[Finding, Area]] = [(one, "policies") for one in policies.findings]
-        if not any(entry.gravity == "error" for entry in said.entries):
+        whole = not any(entry.gravity == "error" for entry in said.entries)
+        if whole:
             scanned = tools.scanner.scan(document, context, run.workdir)
             findings += [(one, "scan") for one in scanned.findings]
     return Judged(
@@ -346,6 +351,7 @@ def _plan(run: Run, tools: Tools, facts: Facts, stage: Stage) -> Judged:
         changes=said.changes,
         access=policies.access,
         grants=policies.grants,
+        scanned=whole,
     )
 
 
@@ -366,12 +372,13 @@ def _workdir(run: Run) -> Iterator[None]:
         shutil.rmtree(run.workdir, ignore_errors=True)
 
 
-def _verdict(environment: Environment, findings: Iterable[Finding], today: dt.date) -> Verdict:
+def _verdict(environment: Environment, judged: Judged, live: Iterable[Finding], today: dt.date) -> Verdict:
     return judge(
-        findings,
+        (*(one for one, _ in judged.findings), *live),
         environment.accepted_findings,
         today,
         never_acceptable=never_acceptable(protected=environment.protected),
+        destroying=not judged.scanned,
     )
 
 

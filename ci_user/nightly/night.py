@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -103,7 +103,8 @@ def run(
     pool = ThreadPoolExecutor(max_workers=max(1, min(LOOKS_AT_ONCE, len(ordered))), thread_name_prefix="check")
     futures: dict[Future[Checked | None], str] = {}
     try:
-        futures = {pool.submit(work.one, name): name for name in ordered}
+        for name in ordered:
+            futures[pool.submit(work.one, name)] = name
         for future in as_completed(futures):
             if (result := future.result()) is not None:
                 checked[futures[future]] = result
@@ -114,8 +115,7 @@ def run(
     for future, name in futures.items():
         if name not in checked and not future.cancelled() and (late := future.result()) is not None:
             checked[name] = late
-    if not stop.event.is_set():
-        checked |= work.confirmed(checked)
+    checked |= work.confirmed(checked)
     return Night(
         result=NightResult(
             tool=__version__,
@@ -195,28 +195,34 @@ class _Work:
         """Return what was planned with its record only where nothing changed while it was planned.
 
         What was read before a plan may have become something else by the time of the plan: a record of both would vouch for
-        what nobody has planned. So each account is read once more, after all plans.
+        what nobody has planned. So each account is read once more, after all plans. After Ctrl-C nothing is: then what was
+        planned has no record.
         """
         from ci_user.nightly.account import Readings
         from ci_user.nightly.state_objects import StateObjects
 
-        planned = [name for name, one in checked.items() if one.record is not None and one.result.way == "planned"]
-        if not planned:
-            return {}
+        found = {
+            name: replace(one, record=None)
+            for name, one in checked.items()
+            if one.record is not None and one.result.way == "planned"
+        }
         tools = replace(self._tools, readings=Readings(self._prefixes), states=StateObjects(self._keys))
 
-        def confirm(name: str) -> Checked:
-            one = checked[name]
-            assert one.record is not None  # noqa: S101 - chosen by it
+        def same(name: str) -> bool:
+            record = checked[name].record
             try:
+                tools.stop()
                 with self._opened(name, Buffered(verbose=False)) as run_of_one:
-                    same = now(run_of_one, tools) == one.record.digest
-            except CiUserError:
-                same = False
-            return one if same else replace(one, record=None)
+                    return record is not None and now(run_of_one, tools) == record.digest
+            except Exception:  # noqa: BLE001 - whatever it is, its result stands, and it is planned again the next night
+                return False
 
-        with ThreadPoolExecutor(max_workers=min(LOOKS_AT_ONCE, len(planned)), thread_name_prefix="confirm") as pool:
-            return dict(zip(planned, pool.map(confirm, planned), strict=True))
+        if found:
+            with suppress(KeyboardInterrupt), ThreadPoolExecutor(min(LOOKS_AT_ONCE, len(found)), "confirm") as pool:
+                for name, unchanged in zip(tuple(found), pool.map(same, tuple(found)), strict=True):
+                    if unchanged:
+                        found[name] = checked[name]
+        return found
 
     def _checked(self, name: str, log: Buffered) -> Checked:
         with self._opened(name, log) as run_of_one:
