@@ -12,31 +12,32 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ci_user.environment_policies import ExistingPolicy, PolicyDirectory, PolicyFile
+from ci_user.environment_fields import inside
+from ci_user.environment_policies import PolicyDirectory, PolicyFile
 from ci_user.files import digest_of_files
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from ci_user.environment import Environment
     from ci_user.run import Loaded
     from ci_user.toolchain import Toolchain
 
 _JUDGES: Final = ("checkov", "cloudsplaining", "policy-sentry", "python-terraform", "botocore")
+_DATA: Final = Path(__file__).parent.parent / "policy" / "data"
 
 
 @functools.cache
 def judges() -> Mapping[str, str]:
-    """Return the versions of the packages that a verdict depends on besides this one."""
+    """Return what a verdict depends on besides the code: versions of packages, and the catalogue of actions."""
     found = {}
     for name in _JUDGES:
         try:
             found[name] = version(name)
         except PackageNotFoundError:
             found[name] = ""
-    return found
+    return found | {"data": digest_of_files(_DATA, sorted(_DATA.iterdir()))}
 
 
 def of_versions(code: str, toolchain: Toolchain) -> str:
@@ -46,7 +47,8 @@ def of_versions(code: str, toolchain: Toolchain) -> str:
         code: What ``approval.code_digest`` returned: modules, policies, provider lock and this package.
         toolchain: Terraform and its provider.
     """
-    return json.dumps([code, toolchain.version, toolchain.provider_version, dict(judges())], sort_keys=True)
+    terraform = (toolchain.version, toolchain.provider_version, toolchain.dev_overrides)
+    return json.dumps([code, terraform, dict(judges())], sort_keys=True)
 
 
 def fingerprint(
@@ -81,15 +83,20 @@ def fingerprint(
 
 def _own_policies(environment: Environment, root: Path) -> list[str]:
     """Return the digests of the policy files that an environment names itself; the project's own are part of its code."""
-    found = []
-    for item in environment.policies:
-        if isinstance(item, str | ExistingPolicy):
-            continue
-        path = environment.path(item.file if isinstance(item, PolicyFile) else item.directory)
+    return [
+        _files_of(root, f"{start}{item.file if isinstance(item, PolicyFile) else item.directory}", item)
+        for item in environment.policies
+        if isinstance(item, PolicyFile | PolicyDirectory)
+        # A path begins at the root or in environments/: see `policy.choice`.
+        for start in ("", "environments/")
+    ]
+
+
+def _files_of(root: Path, text: str, item: PolicyFile | PolicyDirectory) -> str:
+    try:
+        path = inside(root, text)
         files = sorted(path.glob("*.json")) if isinstance(item, PolicyDirectory) else [path]
-        try:
-            found.append(digest_of_files(root, files))
-        except OSError:
-            # Whatever it is, the plan says it better.
-            found.append("unreadable")
-    return found
+        return digest_of_files(root.absolute(), files)
+    except (OSError, ValueError):
+        # Whatever it is, the plan says it better.
+        return "unreadable"
