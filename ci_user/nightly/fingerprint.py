@@ -68,7 +68,8 @@ def fingerprint(
     """
     environment = loaded.environment
     parts: list[Any] = [
-        environment.model_dump_json(exclude={"root"}),
+        # Pydantic warns of a policy of the environment's own, which it has made a dictionary by then.
+        environment.model_dump_json(exclude={"root"}, warnings=False),
         [settings.target(environment) for settings in environment.places],
         asdict(loaded.guarded),
         loaded.neighbours,
