@@ -165,6 +165,22 @@ def test_an_environments_documents_are_shown_from_files_only(project: Project) -
     assert "existing policy: arn:aws:iam::aws:policy/ReadOnlyAccess" in text
 
 
+def test_the_policy_of_who_works_on_an_account_is_printed_as_a_document_and_nothing_else(project: Project) -> None:
+    for name in ("deployer", "nightly-check"):
+        done = project.invoke("policy.show", "--env", "testing", "--policy", name)
+        assert (done.code, done.err) == (0, "")
+        document = done.json()
+        assert list(document) == ["Version", "Statement"]
+        assert "arn:aws:s3:::shop-state/shop/testing/*" in done.out
+        assert "${" not in done.out
+        shown = project.invoke("policy.show", "--env", "testing", "--policy", name, "--json").json()
+        assert shown["document"] == document
+        assert shown["size"] <= shown["limit"]
+    refused = project.invoke("policy.show", "--env", "testing", "--policy", "sample")
+    assert refused.code == 1
+    assert "expected: one of: deployer, nightly-check" in refused.err
+
+
 def test_files_are_packed_without_any_environment(project: Project) -> None:
     files = ("--file", "policies/extra.json", "--file", "terraform/policies/sample.json")
     done = project.invoke("policy.pack", *files, "--json")
