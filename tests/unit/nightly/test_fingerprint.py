@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import os
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +124,7 @@ def test_neither_the_order_of_siblings_nor_where_the_repository_lies_changes_it(
     for order in ((2, 0, 1), (1, 2, 0), (2, 1, 0)):
         assert digest(loaded(tmp_path, *(siblings[n] for n in order))) == before
     other = loaded(Path(), *siblings)
-    every = dict(reversed(other.every.items()))
+    every = {name: other.every[name] for name in reversed(list(other.every))}
     assert digest(dataclasses.replace(other, every=every)) == before
 
 
@@ -185,8 +186,7 @@ def test_other_code_changes_it_and_where_terraform_lies_does_not() -> None:
 @pytest.mark.parametrize("package", ["checkov", "cloudsplaining", "policy-sentry", "python-terraform", "botocore"])
 def test_another_version_of_a_package_that_judges_changes_it(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
     before = of_versions("code", TOOLCHAIN)
-    real = module.version
-    monkeypatch.setattr(module, "version", lambda name: "0" if name == package else real(name))
+    monkeypatch.setattr(module, "version", lambda name: "0" if name == package else version(name))
     monkeypatch.setattr(module, "judges", module.judges.__wrapped__)
     assert of_versions("code", TOOLCHAIN) != before
 
