@@ -59,7 +59,7 @@ def _group(names: Names) -> dict[str, Any]:
 _INLINE: Final = {"PolicyName": "more", "PolicyDocument": steps.READ}
 _NO_INLINE: Final = {"PolicyName": "more"}
 
-MUTATIONS: Final = (
+MUTATIONS: Final[tuple[Mutation, ...]] = (
     Mutation(
         "the user's tags are changed",
         ("aws_iam_user.tags", "aws_iam_user.tags_all"),

@@ -6,12 +6,16 @@ import json
 import signal
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ci_user import environment_files
 from ci_user.nightly.read_only import OPERATIONS
 from ci_user.nightly.record_location import bucket_policy, parse_location
+from tests.integration import cluster
+from tests.mutations import MUTATIONS, Mutation
 from tests.project import Done, Project
 from tests.proxy import Answer, Request
 from tests.unknown_calls import answer_unknown
@@ -174,7 +178,7 @@ def test_a_key_that_nobody_delivered_and_other_ways_in_are_found(quiet: Project,
 
 
 def test_what_has_not_changed_is_not_planned_again_and_what_has_is(quiet: Project, aws: EmbeddedAws) -> None:
-    records = records_bucket(aws)
+    records = records_bucket(aws, "night-records")
     where = str(quiet.root / "night out")
     done, result = checked(quiet, "--records", records, "--out", where)
     assert (done.code, result["way"]) == (0, "planned"), done.text
@@ -200,17 +204,23 @@ def test_what_has_not_changed_is_not_planned_again_and_what_has_is(quiet: Projec
     assert "CIUSER_DRIFT" in counting(result)
 
 
-def records_bucket(aws: EmbeddedAws) -> str:
+def records_bucket(aws: EmbeddedAws, name: str) -> str:
     """Make a bucket whose records only the tests' login may write; return the records' address."""
     s3 = aws.client("s3")
-    s3.create_bucket(Bucket="night-records", CreateBucketConfiguration={"LocationConstraint": aws.region})
-    location = parse_location("s3://night-records/nightly")
+    s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": aws.region})
+    location = parse_location(f"s3://{name}/nightly")
     caller = aws.access.caller()
-    s3.put_bucket_policy(Bucket="night-records", Policy=json.dumps(bucket_policy(location, caller.arn)))
+    s3.put_bucket_policy(Bucket=name, Policy=json.dumps(bucket_policy(location, caller.arn)))
     return location.address.rsplit("/", 1)[0]
 
 
-def test_one_environment_that_cannot_be_checked_stops_no_other(quiet: Project) -> None:
+# What checking the three environments of ``three`` comes to, wherever it is done.
+THREE = {"broken": ("failed", 1), "elsewhere": ("failed", 1), "testing": ("planned", 0)}
+
+
+@pytest.fixture
+def three(quiet: Project) -> Iterator[Project]:
+    """The project with two more environments: a file that cannot be read, and an account that the login is not of."""
     quiet.write("broken", region="nowhere")
     quiet.write(
         "elsewhere",
@@ -218,17 +228,68 @@ def test_one_environment_that_cannot_be_checked_stops_no_other(quiet: Project) -
         state={"bucket": "elsewhere-state"},
         secrets=[{"backend": "aws-secrets-manager", "name": "ci-user/night/elsewhere"}],
     )
-    try:
-        done = quiet.invoke("check", "--all", "--json")
-        (quiet.root / "environments" / "elsewhere.yaml").unlink()
-    finally:
-        for name in ("broken", "elsewhere"):
-            (quiet.root / "environments" / f"{name}.yaml").unlink(missing_ok=True)
+    yield quiet
+    for name in ("broken", "elsewhere"):
+        (quiet.root / "environments" / f"{name}.yaml").unlink()
+
+
+def of_each(done: Done) -> dict[str, tuple[str, int]]:
+    """Return how each environment was checked, and its exit code."""
+    return {one["environment"]: (one["way"], one["exit_code"]) for one in done.json()["environments"]}
+
+
+def test_one_environment_that_cannot_be_checked_stops_no_other(three: Project) -> None:
+    done = three.invoke("check", "--all", "--json")
     assert done.code == 1, done.text
-    ways = {one["environment"]: (one["way"], one["exit_code"]) for one in done.json()["environments"]}
-    assert ways["broken"] == ("failed", 1)
-    assert ways["elsewhere"] == ("failed", 1)
-    assert ways["testing"] == ("planned", 0)
+    assert of_each(done) == THREE, done.text
+
+
+def test_on_a_cluster_a_worker_that_is_killed_while_it_plans_costs_no_result_and_no_secret_travels(
+    three: Project, aws: EmbeddedAws, tmp_path: Path
+) -> None:
+    logins = [aws.sandbox.deployer_credentials() for _ in range(2)]
+    shells = [
+        three.environ
+        | {
+            "AWS_ACCESS_KEY_ID": login.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": login.secret_access_key.reveal(),
+            "AWS_SESSION_TOKEN": login.session_token.reveal(),
+        }
+        for login in logins
+    ]
+    killed: set[int] = set()
+
+    def signer(request: Request) -> int:
+        """Return which worker's login signed it."""
+        (number,) = (n for n, login in enumerate(logins) if login.access_key_id in request.headers["authorization"])
+        return number
+
+    with cluster.running(shells, tmp_path, root=three.root) as two, cluster.relay(two.address) as wire:
+
+        def kill_the_first_that_plans(request: Request) -> Answer | None:
+            if by_terraform(request) and not killed:
+                killed.add(signer(request))
+                two.workers[signer(request)].kill()
+            return answer_unknown(request)
+
+        three.proxy.before = kill_the_first_that_plans
+        done = three.invoke("check", "--all", "--executor", "dask", "--scheduler", wire.address, "--json")
+    assert done.code == 1, done.text
+    assert of_each(done) == THREE, done.text
+    assert done.json()["missing"] == []
+    planned_by = {signer(request) for request in three.proxy.requests if by_terraform(request)}
+    assert planned_by == {0, 1}, "it was planned again by the other one"
+    assert {signer(request) for request in three.proxy.requests} == {0, 1}, "each with its own login"
+
+    assert b"testing" in wire.sent
+    assert b"testing" in wire.came
+    assert b"testing" in two.wire.came
+    assert str(three.root).encode() not in wire.sent
+    for secret in (
+        shell[name] for shell in (three.environ, *shells) for name in ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+    ):
+        for told in (wire.sent, wire.came, two.wire.sent, two.wire.came):
+            assert secret.encode() not in told
 
 
 def test_ctrl_c_ends_terraform_and_reports_what_was_done(quiet: Project) -> None:
@@ -279,3 +340,33 @@ def test_the_operations_that_are_let_through_are_all_that_are_used(quiet: Projec
     own = [r for r in quiet.proxy.requests if r.headers.get("user-agent", "").startswith("Boto3")]
     named = {r.action for r in own if " " not in r.action}
     assert named <= {operation.split(":")[-1] for operation in OPERATIONS}
+
+
+@pytest.fixture(scope="module")
+def baseline(project: Project, aws: EmbeddedAws) -> str:
+    """Records of a clean check, before anything is changed; returns their address."""
+    records, where = records_bucket(aws, "night-baseline"), str(project.root / "baseline")
+    done, _ = checked(project, "--records", records, "--out", where)
+    assert done.code == 0, done.text
+    assert project.invoke("reports.keep", "--result", where, "--records", records).code == 0
+    return records
+
+
+# Those that leave something behind come last: after them nothing is as the records say.
+@pytest.mark.long
+@pytest.mark.parametrize("mutation", sorted(MUTATIONS, key=lambda one: one.lasting), ids=lambda one: one.name)
+def test_whatever_is_changed_outside_incremental_and_full_agree(
+    quiet: Project, aws: EmbeddedAws, baseline: str, mutation: Mutation
+) -> None:
+    environment = environment_files.load("testing", quiet.root)
+    found: Any = None
+    before = mutation.apply(aws.client, environment)
+    try:
+        incremental, found = checked(quiet, "--records", baseline)
+        full, expected = checked(quiet, "--records", baseline, "--full")
+    finally:
+        mutation.undo(aws.client, environment, before)
+    assert incremental.code == full.code, incremental.text
+    assert found["entries"] == expected["entries"]
+    assert found["changes"] == expected["changes"]
+    assert (found["way"], expected["way"]) == ("planned", "planned")
