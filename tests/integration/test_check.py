@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 from collections.abc import Iterator
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -354,7 +355,7 @@ def baseline(project: Project, aws: EmbeddedAws) -> str:
 
 # Those that leave something behind come last: after them nothing is as the records say.
 @pytest.mark.long
-@pytest.mark.parametrize("mutation", sorted(MUTATIONS, key=lambda one: one.lasting), ids=lambda one: one.name)
+@pytest.mark.parametrize("mutation", sorted(MUTATIONS, key=attrgetter("lasting")), ids=lambda one: one.name)
 def test_whatever_is_changed_outside_incremental_and_full_agree(
     quiet: Project, aws: EmbeddedAws, baseline: str, mutation: Mutation
 ) -> None:
