@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import ValidationError
 
 from ci_user import __version__
-from ci_user.errors import CiUserError
+from ci_user.errors import CiUserError, ClusterError
 from ci_user.nightly.check import failed
 from ci_user.nightly.model import EnvironmentResult, NightResult
 from ci_user.nightly.night import Night, NightOptions, Progress, run
+from ci_user.text import plain
 
 if TYPE_CHECKING:
     from ci_user.nightly.cluster import ClusterAddress
@@ -43,10 +44,12 @@ def check_batch(names: list[str], options: dict[str, Any]) -> str:
 
     Args:
         names: The environments.
-        options: ``full``, ``records`` (an address, or an empty text) and ``code``, the digest that this checkout must have.
+        options: ``full``, ``records`` (an address, or an empty text), and the digests that this checkout must have: ``code``
+            and ``fleet``, that of the environments.
 
     Raises:
-        CiUserError: This checkout is another one, or its environments cannot be read.
+        ClusterError: This checkout is another one: it would call something clean that nobody asked about.
+        CiUserError: Its environments cannot be read.
     """
     from ci_user.commands import ROOT
     from ci_user.nightly.executor_dask import refuse_other_code
@@ -55,6 +58,13 @@ def check_batch(names: list[str], options: dict[str, Any]) -> str:
 
     refuse_other_code(str(options["code"]), ROOT)
     fleet = Fleet.load(ROOT)
+    if fleet.digest != options["fleet"]:
+        raise ClusterError(
+            "this worker's environment files, or the policies that they name, are not those that the check was started from",
+            where=f"environments {fleet.digest[:12]}",
+            expected=f"environments {plain(str(options['fleet'])[:12])}",
+            do="check out the same commit for each worker, with nothing changed there or where the check is started",
+        )
     full = bool(options["full"])
     trusted = None if full else book(str(options["records"]), fleet)
     return run(fleet, names, NightOptions(full=full), Silent(), book=trusted).model_dump_json()
@@ -95,7 +105,7 @@ def run_on_cluster(
         for result in night.result.environments:
             progress.done(result, ())
 
-    sent = {"full": options.full, "records": records, "code": code_digest(fleet.root)}
+    sent = {"full": options.full, "records": records, "code": code_digest(fleet.root), "fleet": fleet.digest}
     # After Ctrl-C what came back by then is told; the rest is missing.
     with contextlib.suppress(KeyboardInterrupt):
         executor_dask.run(batches(fleet, names), check_batch, sent, cluster, take)
@@ -134,7 +144,8 @@ def _night(fleet: Fleet, answer: Answer, started: float) -> Night:
         except ValidationError:
             error = CiUserError("a worker's answer is no result of this version", do="see that it runs this version")
         else:
-            if {one.environment for one in night.result.environments} <= set(answer.names):
+            told = {one.environment for one in night.result.environments}
+            if told <= set(answer.names) and {record.environment for record in night.records} <= told:
                 return night
             error = CiUserError("a worker answered for environments that it was not asked for")
     now = dt.datetime.now(tz=dt.UTC)

@@ -73,7 +73,7 @@ def fingerprint(
         [settings.target(environment) for settings in environment.places],
         asdict(loaded.guarded),
         loaded.neighbours,
-        _own_policies(environment, loaded.root),
+        own_policies(environment, loaded.root),
         versions,
         state,
         facts,
@@ -82,7 +82,7 @@ def fingerprint(
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def _own_policies(environment: Environment, root: Path) -> list[str]:
+def own_policies(environment: Environment, root: Path) -> list[str]:
     """Return the digests of the policy files that an environment names itself; the project's own are part of its code."""
     return [
         _files_of(root, f"{start}{item.file if isinstance(item, PolicyFile) else item.directory}", item)

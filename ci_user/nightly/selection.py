@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import fnmatch
+import hashlib
 import itertools
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -64,6 +66,20 @@ class Fleet:
         """Return whatever a run over all is about: every environment that is no sandbox, those that cannot be read too."""
         real = (name for name, one in self.environments.items() if not one.sandbox)
         return tuple(sorted({*real, *self.broken}))
+
+    @cached_property
+    def digest(self) -> str:
+        """Return the SHA-256 (hex) of all environments as they were read, and of the policy files that they name."""
+        from ci_user.nightly.fingerprint import own_policies
+
+        parts = (
+            [
+                (name, one.model_dump_json(warnings=False), own_policies(one, self.root))
+                for name, one in sorted(self.environments.items())
+            ],
+            [(name, str(error)) for name, error in sorted(self.broken.items())],
+        )
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def siblings(self, name: str) -> Mapping[str, Environment]:
         """Return the environments that matter to one: those with something in its account, and itself."""
