@@ -52,10 +52,13 @@ def check_batch(names: list[str], options: dict[str, Any]) -> str:
         CiUserError: Its environments cannot be read.
     """
     from ci_user.commands import ROOT
+    from ci_user.logs import quiet_botocore
     from ci_user.nightly.executor_dask import refuse_other_code
     from ci_user.nightly.record_access import book
     from ci_user.nightly.selection import Fleet
 
+    # A worker's levels are set by Dask's configuration, not by this tool's command line.
+    quiet_botocore()
     refuse_other_code(str(options["code"]), ROOT)
     fleet = Fleet.load(ROOT)
     if fleet.digest != options["fleet"]:

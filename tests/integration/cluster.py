@@ -19,61 +19,102 @@ _ROOT = Path(__file__).resolve().parents[2]
 _COMMON = ("--host", "127.0.0.1", "--no-dashboard", "--dashboard-address", "127.0.0.1:0")
 
 
+@dataclass
+class Wire:
+    """A way to a scheduler that keeps every byte, each connection's and direction's for itself."""
+
+    address: str
+    _sent: list[bytearray] = field(default_factory=list)
+    _came: list[bytearray] = field(default_factory=list)
+
+    @property
+    def sent(self) -> bytes:
+        """Everything that went to the scheduler."""
+        return b"\n".join(self._sent)
+
+    @property
+    def came(self) -> bytes:
+        """Everything that the scheduler answered."""
+        return b"\n".join(self._came)
+
+
 @dataclass(frozen=True)
 class Cluster:
-    """A scheduler and its workers."""
+    """A scheduler and its workers, what they tell each other, and what they log."""
 
     address: str
     scheduler: subprocess.Popen[str]
     workers: tuple[subprocess.Popen[str], ...]
+    wire: Wire
+    log: list[str]
 
 
 @contextmanager
 def running(
-    workers: int, directory: Path, *, flags: Sequence[str] = (), settings: Mapping[str, str] = {}
+    shells: Sequence[Mapping[str, str]],
+    directory: Path,
+    *,
+    root: Path = _ROOT,
+    flags: Sequence[str] = (),
+    settings: Mapping[str, str] = {},
 ) -> Iterator[Cluster]:
-    """Start a scheduler and so many workers with one thread each; ``settings`` are Dask's variables."""
-    environ = os.environ | {"PYTHONPATH": str(_ROOT), "DASK_CONFIG": str(directory), **settings}
+    """Start a scheduler, and a worker with one thread in each of the shells.
+
+    Args:
+        shells: The variables of each worker.
+        directory: For what Dask writes.
+        root: The checkout.
+        flags: Of Dask's commands.
+        settings: Dask's variables.
+    """
+    dask = {"PYTHONPATH": str(root), "DASK_CONFIG": str(directory), **settings}
     protocol = "tls" if flags else "tcp"
+    log: list[str] = []
     with ExitStack() as stack:
-        scheduler = _started(stack, environ, "dask_scheduler", *_COMMON, "--port", "0", "--protocol", protocol, *flags)
-        address = _announced(scheduler, rf"Scheduler at:\s+({protocol}://\S+)")
-        workers_started = [
-            _started(
-                stack, environ, "dask_worker", address, *_COMMON, *flags, "--no-nanny", "--nthreads", "1",
-                "--memory-limit", "0", "--local-directory", str(directory / f"worker-{number}"),
+
+        def start(shell: Mapping[str, str], module: str, *arguments: str) -> subprocess.Popen[str]:
+            process = subprocess.Popen(
+                [sys.executable, "-m", f"distributed.cli.{module}", *arguments, *_COMMON, *flags],
+                cwd=root, env={**shell, **dask}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                start_new_session=True,
+            )  # fmt: skip
+            stack.callback(_end, process)
+            return process
+
+        scheduler = start(os.environ, "dask_scheduler", "--port", "0", "--protocol", protocol)
+        address = _announced(scheduler, rf"Scheduler at:\s+({protocol}://\S+)", log)
+        wire = stack.enter_context(relay(address))
+        workers = [
+            start(
+                shell, "dask_worker", wire.address, "--no-nanny", "--nthreads", "1", "--memory-limit", "0",
+                "--local-directory", str(directory / f"worker-{number}"),
             )
-            for number in range(workers)
+            for number, shell in enumerate(shells)
         ]  # fmt: skip
-        for worker in workers_started:
-            _announced(worker, r"Registered to:\s+(\S+)")
-        yield Cluster(address, scheduler, tuple(workers_started))
+        for worker in workers:
+            _announced(worker, r"Registered to:\s+(\S+)", log)
+        yield Cluster(address, scheduler, tuple(workers), wire, log)
 
 
-def _started(stack: ExitStack, environ: Mapping[str, str], module: str, *arguments: str) -> subprocess.Popen[str]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", f"distributed.cli.{module}", *arguments],
-        env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    stack.callback(_end, process)
-    return process
-
-
-def _announced(process: subprocess.Popen[str], pattern: str) -> str:
+def _announced(process: subprocess.Popen[str], pattern: str, log: list[str]) -> str:
     """Return what a process says of itself in its log, which is read on so that it never waits for a reader."""
     assert process.stderr is not None
-    seen = []
     for line in process.stderr:
-        seen.append(line)
+        log.append(line)
         if found := re.search(pattern, line):
-            threading.Thread(target=process.stderr.read, daemon=True).start()
+            threading.Thread(target=log.extend, args=(process.stderr,), daemon=True).start()
             return found[1]
-    raise AssertionError("".join(seen))
+    raise AssertionError("".join(log))
 
 
 def _end(process: subprocess.Popen[str]) -> None:
     process.kill()
     process.wait()
+    # A Terraform whose reader is gone ends by itself, its provider does not.
+    for pid in (int(path.name) for path in Path("/proc").glob("[0-9]*")):
+        with suppress(ProcessLookupError, PermissionError):
+            if os.getsid(pid) == process.pid:
+                os.kill(pid, signal.SIGKILL)
 
 
 @dataclass
@@ -119,16 +160,18 @@ class Meeting:
 
 
 @contextmanager
-def relay(address: str, seen: bytearray) -> Iterator[str]:
-    """Stand between a client and a scheduler, and keep every byte that the client sends. Yields the address to use."""
-    host, _, port = address.removeprefix("tcp://").rpartition(":")
+def relay(address: str) -> Iterator[Wire]:
+    """Stand between a scheduler and those who connect to it."""
+    scheme, host, port = address.replace("//", "").split(":")
     with socket.create_server(("127.0.0.1", 0)) as listener:
+        wire = Wire(f"{scheme}://127.0.0.1:{listener.getsockname()[1]}")
 
-        def pump(source: socket.socket, target: socket.socket, kept: bytearray | None) -> None:
+        def pump(source: socket.socket, target: socket.socket, kept: list[bytearray]) -> None:
+            bytes_of_one = bytearray()
+            kept.append(bytes_of_one)
             try:
                 while data := source.recv(1 << 16):
-                    if kept is not None:
-                        kept.extend(data)
+                    bytes_of_one.extend(data)
                     target.sendall(data)
             except OSError:
                 pass
@@ -142,12 +185,16 @@ def relay(address: str, seen: bytearray) -> Iterator[str]:
                     client, _ = listener.accept()
                 except OSError:
                     return
-                server = socket.create_connection((host, int(port)))
-                threading.Thread(target=pump, args=(client, server, seen), daemon=True).start()
-                threading.Thread(target=pump, args=(server, client, None), daemon=True).start()
+                try:
+                    server = socket.create_connection((host, int(port)))
+                except OSError:
+                    client.close()
+                    continue
+                threading.Thread(target=pump, args=(client, server, wire._sent), daemon=True).start()
+                threading.Thread(target=pump, args=(server, client, wire._came), daemon=True).start()
 
         threading.Thread(target=accept, daemon=True).start()
         try:
-            yield f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+            yield wire
         finally:
             listener.shutdown(socket.SHUT_RDWR)

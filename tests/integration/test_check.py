@@ -265,7 +265,8 @@ def test_on_a_cluster_a_worker_that_is_killed_while_it_plans_costs_no_result_and
         (number,) = (n for n, login in enumerate(logins) if login.access_key_id in request.headers["authorization"])
         return number
 
-    with cluster.running(shells, tmp_path, root=three.root) as two, cluster.relay(two.address) as wire:
+    loud = {"DASK_LOGGING__BOTOCORE": "debug"}
+    with cluster.running(shells, tmp_path, root=three.root, settings=loud) as two, cluster.relay(two.address) as wire:
 
         def kill_the_first_that_plans(request: Request) -> Answer | None:
             if by_terraform(request) and not killed:
@@ -282,14 +283,14 @@ def test_on_a_cluster_a_worker_that_is_killed_while_it_plans_costs_no_result_and
     assert planned_by == {0, 1}, "it was planned again by the other one"
     assert {signer(request) for request in three.proxy.requests} == {0, 1}, "each with its own login"
 
-    assert b"testing" in wire.sent
-    assert b"testing" in wire.came
-    assert b"testing" in two.wire.came
+    log = "".join(two.log).encode()
+    assert b"botocore" in log
+    assert all(b"testing" in told for told in (wire.sent, wire.came, two.wire.came)), "names and results travelled"
     assert str(three.root).encode() not in wire.sent
     for secret in (
         shell[name] for shell in (three.environ, *shells) for name in ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
     ):
-        for told in (wire.sent, wire.came, two.wire.sent, two.wire.came):
+        for told in (wire.sent, wire.came, two.wire.sent, two.wire.came, log):
             assert secret.encode() not in told
 
 

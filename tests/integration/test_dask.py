@@ -25,20 +25,20 @@ WAITS = Waits(connect=10, workers=20)
 
 
 @pytest.fixture(scope="module")
-def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[cluster.Cluster]:
-    with cluster.running([os.environ] * 2, tmp_path_factory.mktemp("cluster")) as started:
+def one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[cluster.Cluster]:
+    with cluster.running([os.environ], tmp_path_factory.mktemp("cluster")) as started:
         yield started
 
 
 def test_what_one_batch_raises_is_the_failure_of_its_names_only(
-    two: cluster.Cluster, monkeypatch: pytest.MonkeyPatch, root: Path
+    one: cluster.Cluster, monkeypatch: pytest.MonkeyPatch, root: Path
 ) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary-of-the-client")
     answers: list[Answer] = []
     broken = tuple(BATCHES[1])
     with (
         cluster.Meeting(lambda pid, names: "fail" if names == broken else "go").open() as meeting,
-        cluster.relay(two.address) as wire,
+        cluster.relay(one.address) as wire,
     ):
         options = {"meet": meeting.port, "full": True, "only": "plan"}
         run(BATCHES[:3], night_work.check_batch, options, ClusterAddress(wire.address), answers.append, WAITS)
@@ -59,7 +59,7 @@ def test_what_one_batch_raises_is_the_failure_of_its_names_only(
         assert secret.encode() not in wire.sent
 
 
-def test_after_ctrl_c_what_has_not_begun_does_not_begin(two: cluster.Cluster) -> None:
+def test_after_ctrl_c_what_has_not_begun_does_not_begin(one: cluster.Cluster) -> None:
     """All but the first batch is held until the run has ended. What a worker had been given by then may still begin."""
     ended = threading.Event()
 
@@ -73,7 +73,7 @@ def test_after_ctrl_c_what_has_not_begun_does_not_begin(two: cluster.Cluster) ->
 
     batches = [[f"shop-{number}"] for number in range(60)]
     with cluster.Meeting(hold_all_but_the_first).open() as meeting:
-        options, address = {"meet": meeting.port}, ClusterAddress(two.address)
+        options, address = {"meet": meeting.port}, ClusterAddress(one.address)
         with pytest.raises(KeyboardInterrupt):
             run(batches, night_work.check_batch, options, address, interrupt, WAITS)
         ended.set()
