@@ -86,7 +86,8 @@ class Environment(Model):
     )
     access: Access | None = Field(default=None, description="How to get into the account.")
     check_access: Access | None = Field(
-        default=None, description="How `invoke check` gets into the account: a login that may only read. Else as `access`."
+        default=None,
+        description="How `invoke check` gets into the account: a login that may only read. Else as `access`.",
     )
     policies: Annotated[tuple[PolicyChoice, ...], Strict(False), Field(min_length=1, max_length=MOST)] = Field(
         description="What the pipeline may do: policies of terraform/policies, files and directories of your own, ARNs."

@@ -142,6 +142,7 @@ def check(run: Run, tools: Tools, stage: Stage) -> Checked:
         if record is not None:
             way, judged, planned_at = _UNCHANGED, before(record), record.planned_at
         else:
+            stage("waiting")
             with tools.turns:
                 tools.stop()
                 judged = _plan(run, tools, facts, stage)

@@ -82,7 +82,8 @@ def verdict(plan: Plan, known: Sequence[KnownDrift], today: date) -> PlanVerdict
 
 def _drift(cause: Cause, known: Sequence[KnownDrift], today: date) -> _Found:
     words = _outside_words(cause, cause.drifted)
-    details = [f"the next deploy: {line}" for line in _overwriting_words(cause)[:_MOST_LINES]]
+    details = [*_values(cause, cause.drifted)]
+    details += [f"the next deploy: {line}" for line in _overwriting_words(cause)[:_MOST_LINES]]
     entry = codes.DRIFT.entry(_where(cause.address), _message("somebody changed AWS", words), details=details)
     if any(QUARANTINE in line for line in words):
         fix = "AWS attached it because a key leaked: leave it attached and run `invoke revoke`"
@@ -98,12 +99,10 @@ def _unapplied(cause: Cause) -> _Found:
 
 def _left(cause: Cause, known: Sequence[KnownDrift], today: date) -> Entry:
     words = _outside_words(cause, cause.left)
-    details = [
-        plain(f"{one.name}: {one.before} -> {one.after}", _LINE)
-        for one in _attributes(cause, cause.left, cause.old, cause.live)[:_MOST_LINES]
-    ]
     entry = codes.CHANGED_OUTSIDE.entry(
-        _where(cause.address), _message("changed outside, and no deploy would change it", words), details=details
+        _where(cause.address),
+        _message("changed outside, and no deploy would change it", words),
+        details=_values(cause, cause.left),
     )
     return _accepted(entry, cause, cause.left, known, today)
 
@@ -237,6 +236,16 @@ def _changes(cause: Cause) -> Iterator[Change]:
         attributes = _attributes(cause, cause.unapplied, cause.live, {**cause.wanted, **wanted})
         action = "record" if planned.kind == "no-op" else planned.kind
         yield Change(address=address, action=action, origin="unapplied", attributes=attributes)
+
+
+def _values(cause: Cause, names: Sequence[str]) -> Iterator[str]:
+    """Yield what somebody changed, an attribute on a line; documents, which fill a page, are in the changes only."""
+    if cause.gone:
+        return
+    for one in _attributes(cause, sorted(names), cause.old, cause.live)[:_MOST_LINES]:
+        before, after = (" ".join(text.split()) for text in (one.before, one.after))
+        if len(before) + len(after) <= _LINE:
+            yield plain(f"{one.name}: {before or '(nothing)'} -> {after or '(nothing)'}", 2 * _LINE)
 
 
 def _attributes(
