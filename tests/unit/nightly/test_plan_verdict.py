@@ -58,7 +58,10 @@ def test_what_is_put_back_was_changed_in_aws() -> None:
     entry = only(result)
     assert entry.id == "CIUSER_DRIFT"
     assert entry.message == "somebody changed AWS: boundary of user shop-testing.ci changes from b to none"
-    assert entry.details == ("the next deploy: ~ boundary of user shop-testing.ci changes from none to b",)
+    assert entry.details == (
+        'permissions_boundary: b -> ""',
+        "the next deploy: ~ boundary of user shop-testing.ci changes from none to b",
+    )
     (one,) = result.changes
     assert (one.origin, one.action) == ("drift", "update")
     assert [(at.name, at.before, at.after) for at in one.attributes] == [("permissions_boundary", "b", '""')]
