@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _PROVIDER_MEMORY: Final = 600 * 1024 * 1024
 """Bytes that a provider and its Terraform take while they plan, in round numbers and upwards."""
 _MEMINFO: Final = Path("/proc/meminfo")
+_CGROUP: Final = Path("/sys/fs/cgroup")
 
 
 class Planner:
@@ -69,15 +70,38 @@ class Planner:
 def at_once() -> int:
     """Return how many plans are made at once: as many as there are processors, and as the memory that is free carries."""
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(processors, _free_memory() // _PROVIDER_MEMORY))
+    return max(1, min(processors, _quota() or processors, _free_memory() // _PROVIDER_MEMORY))
 
 
 def _free_memory() -> int:
     """Return the bytes that are free for new processes; where the system does not say, what four providers take."""
+    free = [int(words[1]) * 1024 for words in _words(_MEMINFO) if words[0] == "MemAvailable:"] or [4 * _PROVIDER_MEMORY]
+    # A container's limit: what it holds of files is given back when it is needed.
+    limit, used = (_number(_CGROUP / name) for name in ("memory.max", "memory.current"))
+    if limit is not None and used is not None:
+        files = sum(int(words[1]) for words in _words(_CGROUP / "memory.stat") if words[0] == "inactive_file")
+        free.append(max(0, limit - used + files))
+    return min(free)
+
+
+def _quota() -> int:
+    """Return how many processors a container may use, rounded up; 0 where nothing says.
+
+    https://docs.kernel.org/admin-guide/cgroup-v2.html
+    """
+    for words in _words(_CGROUP / "cpu.max"):
+        if len(words) == 2 and words[0].isdigit() and words[1].isdigit():
+            return -(-int(words[0]) // int(words[1]))
+    return 0
+
+
+def _number(file: Path) -> int | None:
+    return next((int(words[0]) for words in _words(file) if words[0].isdigit()), None)
+
+
+def _words(file: Path) -> list[list[str]]:
+    """Return the words of each line of one of the kernel's files; none where there is no such file."""
     try:
-        for line in _MEMINFO.read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    except (OSError, ValueError, IndexError):
-        pass
-    return 4 * _PROVIDER_MEMORY
+        return [words for line in file.read_text().splitlines() if (words := line.split())]
+    except (OSError, UnicodeDecodeError):
+        return []
