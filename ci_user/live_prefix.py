@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from ci_user import naming
 from ci_user.credentials import calling
 from ci_user.errors import AwsError
 from ci_user.findings import Finding
@@ -116,18 +117,22 @@ def _roles(access: AwsAccess, environment: Environment) -> Iterator[Finding]:
     iam = access.client("iam")
     with calling("listing the account's roles"):
         pages = iam.get_paginator("list_roles").paginate()
-        names = [role["RoleName"] for page in pages for role in page["Roles"]]
+        every = [(_called(role, environment), role["RoleName"]) for page in pages for role in page["Roles"]]
         # ListRoles leaves the boundary out: https://docs.aws.amazon.com/IAM/latest/APIReference/API_ListRoles.html
-        roles = [iam.get_role(RoleName=name)["Role"] for name in names if name.startswith(f"{environment.prefix}-")]
+        roles = [(called, iam.get_role(RoleName=name)["Role"]) for called, name in every if called is not None]
     facts = [
         RoleFact(
-            name=role["RoleName"],
+            name=called,
             boundary_arn=role.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn"),
             trust=role["AssumeRolePolicyDocument"],
         )
-        for role in roles
+        for called, role in roles
     ]
     return judge_roles(environment, facts)
+
+
+def _called(role: Mapping[str, Any], environment: Environment) -> str | None:
+    return naming.role_under(f"{environment.prefix}-", role["RoleName"], role.get("Path", "/"))
 
 
 def _functions(access: AwsAccess, environment: Environment) -> Iterator[Finding]:
@@ -147,7 +152,15 @@ def _stacks(access: AwsAccess, environment: Environment) -> Iterator[Finding]:
 
 
 def _under(environment: Environment, lent: Iterable[LentRole]) -> Iterator[LentRole]:
-    return (one for one in lent if one.name.startswith(f"{environment.prefix}-"))
+    return (one for one in lent if lies_under(f"{environment.prefix}-", one.kind, one.name))
+
+
+def lies_under(starts: str | tuple[str, ...], kind: str, name: str) -> bool:
+    """Tell whether a function or a stack lies under a prefix, or under one of several.
+
+    The pipeline may update ``stack/shop-prod/*`` too, the stack that is called like the prefix itself.
+    """
+    return (f"{name}-" if kind == "stack" else name).startswith(starts)
 
 
 _Look = Callable[["AwsAccess", "Environment"], Iterator[Finding]]

@@ -52,6 +52,24 @@ def nested(one: str, other: str) -> bool:
     return f"{one}-".startswith(f"{other}-") or f"{other}-".startswith(f"{one}-")
 
 
+def role_under(starts: str | tuple[str, ...], name: str, path: str = "/") -> str | None:
+    """Return what to call a role that lies under a prefix; None when it lies elsewhere.
+
+    Policies compare ARNs, and a role's path is part of its ARN: with the path ``/shop-prod-x/`` any name matches
+    ``role/shop-prod-*``, and the pipeline may choose the path.
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html#identifiers-arns
+
+    >>> role_under("shop-prod-", "admin", "/shop-prod-x/")
+    'shop-prod-x/admin'
+
+    Args:
+        starts: What names under the prefix begin with, or under one of several.
+        name: The role's name.
+        path: Its path, with slashes around it.
+    """
+    return next((one for one in (name, f"{path}{name}".lstrip("/")) if one.startswith(starts)), None)
+
+
 def user_name(prefix: str) -> str:
     """Return the name of the CI user, and of its group of one."""
     return f"{prefix}.ci"

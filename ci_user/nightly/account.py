@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from ci_user import naming
 from ci_user.credentials import calling
 from ci_user.errors import AwsError
+from ci_user.live_prefix import lies_under
 from ci_user.nightly.facts_model import LentRole, Unread
 from ci_user.nightly.raw import canonical, settled
 from ci_user.once import OncePerKey
@@ -206,17 +207,17 @@ class AccountReading:
     def _functions(self, access: AwsAccess) -> Iterator[LentRole]:
         for page in access.client("lambda").get_paginator("list_functions").paginate():
             for one in page["Functions"]:
-                if self._asked(one["FunctionName"]):
+                if self._asked("function", one["FunctionName"]):
                     yield LentRole("function", one["FunctionName"], one.get("Role"))
 
     def _stacks(self, access: AwsAccess) -> Iterator[LentRole]:
         for page in access.client("cloudformation").get_paginator("describe_stacks").paginate():
             for one in page["Stacks"]:
-                if self._asked(one["StackName"]):
+                if self._asked("stack", one["StackName"]):
                     yield LentRole("stack", one["StackName"], one.get("RoleARN"))
 
-    def _asked(self, name: str) -> bool:
-        return self._starts is None or name.startswith(self._starts)
+    def _asked(self, kind: str, name: str) -> bool:
+        return self._starts is None or lies_under(self._starts, kind, name)
 
 
 class _Collected:
@@ -240,7 +241,7 @@ class _Collected:
             # A page may bring a group before the users that are in it.
             self._groups[group["GroupName"]] = canonical(settled("group", group))
         for role in page.get("RoleDetailList", ()):
-            if self._starts is None or role["RoleName"].startswith(self._starts):
+            if self._starts is None or naming.role_under(self._starts, role["RoleName"], role.get("Path", "/")):
                 self._roles[role["RoleName"]] = canonical(settled("role", role))
         for policy in page.get("Policies", ()):
             name, arn = policy["PolicyName"], policy["Arn"]

@@ -14,9 +14,11 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from ci_user import naming
 from ci_user.credentials import calling
 from ci_user.errors import AwsError
 from ci_user.iam_user import LastUse, LiveKey, LiveUser
+from ci_user.live_prefix import lies_under
 from ci_user.nightly.account import attached, boundary_of, clock, shown
 from ci_user.nightly.facts_model import Facts, GroupFact, LentRole, PolicyFact, RoleFact, Unread, WayIn
 from ci_user.nightly.raw import canonical, settled
@@ -190,9 +192,10 @@ class _Reader:
         found: list[RoleFact] = []
         raw: dict[str, str] = {}
         for name, text in sorted(self._details.roles.items()):
-            if not name.startswith(f"{self._environment.prefix}-"):
-                continue
             role = json.loads(text)
+            called = naming.role_under(f"{self._environment.prefix}-", name, role.get("Path", "/"))
+            if called is None:
+                continue
             if boundary_of(role) is None:
                 answer = shown(f"reading the role {plain(name)}", "roles", "iam:GetRole", partial(self._ask_role, name))
                 if isinstance(answer, Unread):
@@ -202,7 +205,7 @@ class _Reader:
                     continue
                 role |= {key: answer[key] for key in ("PermissionsBoundary",) if key in answer}
             raw[name] = canonical(role)
-            found.append(RoleFact(name, boundary_of(role), role["AssumeRolePolicyDocument"]))
+            found.append(RoleFact(called, boundary_of(role), role["AssumeRolePolicyDocument"]))
         self._raw["roles"] = raw
         return tuple(found)
 
@@ -218,7 +221,7 @@ class _Reader:
         found, unread = self._reading.lent(self._access.at(region=region, account_id=self._access.account_id))
         own = tuple(
             sorted(
-                (one for one in found if one.name.startswith(f"{self._environment.prefix}-")),
+                (one for one in found if lies_under(f"{self._environment.prefix}-", one.kind, one.name)),
                 key=lambda one: (one.kind, one.name),
             )
         )

@@ -32,7 +32,7 @@ class GroupFact:
 
 @dataclass(frozen=True)
 class RoleFact:
-    """A role under the prefix. ``trust`` is its trust policy as AWS gives it."""
+    """A role under the prefix. ``trust`` is its trust policy as AWS gives it; ``name`` has the path where that is what begins so."""
 
     name: str
     boundary_arn: str | None

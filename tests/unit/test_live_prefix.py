@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ci_user.errors import AwsError
-from ci_user.live_prefix import FOREIGN_TRUST, LIVE_ESCALATION, LIVE_UNKNOWN, prefix_findings
+from ci_user.live_prefix import FOREIGN_TRUST, LIVE_ESCALATION, LIVE_UNKNOWN, lies_under, prefix_findings
 
 if TYPE_CHECKING:
     from tests.conftest import EmbeddedAws
@@ -37,7 +37,7 @@ class Prefix:
             PolicyDocument='{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"iam:*","Resource":"*"}]}',
         )
 
-    def role(self, name: str, principal: Any = None, *, bounded: bool = True) -> str:
+    def role(self, name: str, principal: Any = None, *, bounded: bool = True, path: str = "/") -> str:
         trust = {
             "Effect": "Allow",
             "Action": "sts:AssumeRole",
@@ -46,6 +46,7 @@ class Prefix:
         boundary = {"PermissionsBoundary": self.environment.role_boundary_arn} if bounded else {}
         made = self.iam.create_role(
             RoleName=name,
+            Path=path,
             AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}),
             **boundary,
         )
@@ -86,6 +87,19 @@ def test_a_role_without_the_boundary_lends_its_rights(aws: EmbeddedAws) -> None:
     assert prefix.found() == {LIVE_ESCALATION: {f'live.role["{prefix.prefix}-old"]'}}
 
 
+def test_a_role_lies_under_the_prefix_by_its_path_too(aws: EmbeddedAws) -> None:
+    prefix = Prefix(aws)
+    name = f"admin-{prefix.prefix}"
+    prefix.role(name, {"AWS": "arn:aws:iam::999999999999:root"}, bounded=False, path=f"/{prefix.prefix}-x/")
+    prefix.role(f"{prefix.prefix}-old", bounded=False, path="/service-role/")
+    prefix.role(f"other-{prefix.prefix}", {"AWS": "*"}, bounded=False, path=f"/x/{prefix.prefix}-x/")
+    by_path = f'live.role["{prefix.prefix}-x/{name}"]'
+    assert prefix.found() == {
+        LIVE_ESCALATION: {by_path, f'live.role["{prefix.prefix}-old"]'},
+        FOREIGN_TRUST: {by_path},
+    }
+
+
 def test_a_function_with_a_role_from_elsewhere_lends_it(aws: EmbeddedAws) -> None:
     prefix = Prefix(aws)
     prefix.function(f"{prefix.prefix}-job", prefix.role(f"admin-{prefix.prefix}", bounded=False))
@@ -105,6 +119,15 @@ def test_a_stack_with_a_service_role_lends_it(aws: EmbeddedAws, monkeypatch: pyt
     completed = SimpleNamespace(paginate=lambda: [pages])
     monkeypatch.setattr(stacks, "get_paginator", lambda _: completed)
     assert prefix.found() == {LIVE_ESCALATION: {f'live.stack["{prefix.prefix}-plain"]'}}
+
+
+def test_the_stack_that_is_called_like_the_prefix_lies_under_it_and_such_a_function_does_not() -> None:
+    assert lies_under("shop-prod-", "stack", "shop-prod")
+    assert lies_under(("shop-test-", "shop-prod-"), "stack", "shop-prod-api")
+    assert not lies_under(("shop-prod-", "shop-test-"), "stack", "shop")
+    assert not lies_under("shop-prod-", "stack", "shop-production")
+    assert lies_under("shop-prod-", "function", "shop-prod-api")
+    assert not lies_under("shop-prod-", "function", "shop-prod")
 
 
 @pytest.mark.parametrize(

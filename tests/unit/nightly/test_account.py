@@ -136,14 +136,19 @@ def test_what_no_environment_can_ask_for_is_not_kept() -> None:
                 user("shop-prod.ci", boundary=f"{START}/b"),
             ],
             "GroupDetailList": [group("theirs", f"{START}/theirs"), group("shop-prod.ci")],
-            "RoleDetailList": [{"RoleName": "shop-prod-api"}, {"RoleName": "shopping"}],
+            "RoleDetailList": [
+                {"RoleName": "shop-prod-api"},
+                {"RoleName": "shopping"},
+                {"RoleName": "admin", "Path": "/shop-prod-x/"},
+                {"RoleName": "other", "Path": "/x/shop-prod-x/"},
+            ],
             "Policies": [policy("theirs"), policy("b"), policy("shop-prod.policy-sample")],
         }
     )
     found = reading(account, "shop-prod").details
     assert set(found.users) == {"shop-prod.ci"}
     assert set(found.groups) == {"shop-prod.ci"}
-    assert set(found.roles) == {"shop-prod-api"}
+    assert set(found.roles) == {"shop-prod-api", "admin"}
     assert set(found.policies) == {f"{START}/b", f"{START}/shop-prod.policy-sample"}
     assert found.own == {"shop-prod": (f"{START}/shop-prod.policy-sample",)}
     assert "old" not in found.policies[f"{START}/b"]

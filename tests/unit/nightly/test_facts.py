@@ -137,6 +137,17 @@ def test_roles_functions_and_stacks_are_those_under_the_prefix(world: World) -> 
         thing(service)[1](world.aws.client, world.environment, None)
 
 
+def test_a_role_whose_path_begins_with_the_prefix_is_read_by_that(world: World) -> None:
+    prefix, name = world.environment.prefix, f"admin-{uuid.uuid4().hex}"
+    trust = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"sts:AssumeRole","Principal":"*"}]}'
+    before = world.facts().digest
+    world.iam.create_role(RoleName=name, Path=f"/{prefix}-x/", AssumeRolePolicyDocument=trust)
+    found = world.facts()
+    world.iam.delete_role(RoleName=name)
+    assert [(role.name, role.boundary_arn) for role in found.roles] == [(f"{prefix}-x/{name}", None)]
+    assert found.digest != before
+
+
 def test_an_existing_policy_of_the_file_is_read_where_nobody_has_it(world: World) -> None:
     assert AWS_POLICY not in world.facts().policies
     found = world.facts(AWS_POLICY)
