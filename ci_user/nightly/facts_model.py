@@ -32,7 +32,10 @@ class GroupFact:
 
 @dataclass(frozen=True)
 class RoleFact:
-    """A role under the prefix. ``trust`` is its trust policy as AWS gives it; ``name`` has the path where that is what begins so."""
+    """A role under the prefix.
+
+    ``name`` has the path where that is what begins with the prefix; ``trust`` is the trust policy as AWS gives it.
+    """
 
     name: str
     boundary_arn: str | None
