@@ -14,7 +14,7 @@ from ci_user import __version__
 from ci_user.errors import CiUserError, ClusterError
 from ci_user.nightly.check import failed
 from ci_user.nightly.model import EnvironmentResult, NightResult
-from ci_user.nightly.night import Night, NightOptions, Progress, run
+from ci_user.nightly.night import Night, NightOptions, Progress, run, whole
 from ci_user.text import plain
 
 if TYPE_CHECKING:
@@ -112,17 +112,12 @@ def run_on_cluster(
     # After Ctrl-C what came back by then is told; the rest is missing.
     with contextlib.suppress(KeyboardInterrupt):
         executor_dask.run(batches(fleet, names), check_batch, sent, cluster, take)
-    environments = {one.environment: one for night in nights for one in night.result.environments}
-    return Night(
-        result=NightResult(
-            tool=__version__,
-            began=began,
-            ended=dt.datetime.now(tz=dt.UTC),
-            shard=options.shard,
-            environments=tuple(environments[name] for name in sorted(environments)),
-            missing=tuple(sorted(set(names) - environments.keys())),
-        ),
-        records=tuple(record for night in nights for record in night.records),
+    return whole(
+        [one for night in nights for one in night.result.environments],
+        [record for night in nights for record in night.records],
+        names=names,
+        began=began,
+        shard=options.shard,
     )
 
 

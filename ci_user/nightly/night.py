@@ -116,16 +116,30 @@ def run(
         if name not in checked and not future.cancelled() and (late := future.result()) is not None:
             checked[name] = late
     checked |= work.confirmed(checked)
+    records = [record for name in sorted(checked) if (record := checked[name].record) is not None]
+    return whole([one.result for one in checked.values()], records, names=names, began=began, shard=options.shard)
+
+
+def whole(
+    results: Iterable[EnvironmentResult],
+    records: Iterable[Record],
+    *,
+    names: Iterable[str],
+    began: dt.datetime,
+    shard: str | None,
+) -> Night:
+    """Return a night that ends now: results by name, and what of the names has none as missing."""
+    found = {one.environment: one for one in results}
     return Night(
         result=NightResult(
             tool=__version__,
             began=began,
             ended=dt.datetime.now(tz=dt.UTC),
-            shard=options.shard,
-            environments=tuple(checked[name].result for name in sorted(checked)),
-            missing=tuple(sorted(set(names) - checked.keys())),
+            shard=shard,
+            environments=tuple(found[name] for name in sorted(found)),
+            missing=tuple(sorted(set(names) - found.keys())),
         ),
-        records=tuple(record for name in sorted(checked) if (record := checked[name].record) is not None),
+        records=tuple(records),
     )
 
 
