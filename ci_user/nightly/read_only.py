@@ -46,6 +46,10 @@ OPERATIONS: Final[Mapping[str, str]] = {
 ``s3:GetObjectVersion`` here when it asks for a version."""
 
 _SCOPE: Final = re.compile(r"Credential=[^/,\s]+/[0-9]{8}/[^/,\s]+/([a-z0-9-]+)/aws4_request")
+_TARGETS: Final = {"secretsmanager": "secretsmanager.", "ssm": "AmazonSSM."}
+"""What ``X-Amz-Target`` begins with, for the services that go by it; others ignore it."""
+_PRESIGNED: Final = frozenset({"x-amz-algorithm", "x-amz-credential", "x-amz-signature", "awsaccesskeyid"})
+_OVERRIDES: Final = frozenset({"x-http-method", "x-http-method-override", "x-method-override"})
 _UNSIGNED: Final = frozenset({"AssumeRoleWithWebIdentity", "AssumeRoleWithSAML"})
 _FUNCTIONS: Final = re.compile(r"/2015-03-31/functions/?")
 
@@ -67,13 +71,13 @@ _NARROWING: Final = frozenset(
     }
 )
 
-_KUBERNETES_SECRETS: Final = re.compile(r"/api/v1/(namespaces/[^/]+/)?secrets(/|$)")
+_KUBERNETES_SECRETS: Final = re.compile(r"/api/+v1/+(watch/+)?(namespaces/+[^/]+/+)?secrets(/|$)")
 _METADATA_ONLY: Final = "as=PartialObjectMetadata"
 # The list has every value; of single variables only the key id's and the note are asked for.
-_GITLAB_LIST: Final = re.compile(r"/api/v4/(projects/[^/]+|groups/[^/]+|admin/ci)/variables/?$")
+_GITLAB_LIST: Final = re.compile(r"/api/+v4/+(projects/+[^/]+|groups/+[^/]+|admin/+ci)/+variables(\.[a-z]+)?/*$")
 _GITHUB_LOGIN: Final = re.compile(r"/app/installations/[0-9]+/access_tokens$")
 _VAULT_LOGIN: Final = re.compile(r"/v1/auth/.+/login$")
-_VAULT_READS: Final = re.compile(r"/v1/(sys/internal/ui/mounts/.+|auth/token/lookup-self)$")
+_VAULT_READS: Final = re.compile(r"sys/internal/ui/mounts/.+|auth/token/lookup-self")
 _VAULT_HEADERS: Final = frozenset({"x-vault-request", "x-vault-token"})
 
 
@@ -87,6 +91,8 @@ def refuse_writes(request: Any) -> None:
         ReadOnlyError: It is not on the list. The error has neither body nor query nor headers.
     """
     headers = {_text(name).lower(): _text(value) for name, value in dict(request.headers or {}).items()}
+    if _OVERRIDES & headers.keys():
+        raise _refusal("send one method under another's name", secret=False)
     called = operation(request.method, request.url, headers, request.body) if _is_aws(request, headers) else None
     if called is not None:
         if called in OPERATIONS:
@@ -111,26 +117,35 @@ def operation(method: str, url: str, headers: Mapping[str, str], body: object) -
     # What AWS itself goes by is the scope of the signature.
     scope = _SCOPE.search(headers.get("authorization", ""))
     service = scope[1] if scope else ""
-    target = headers.get("x-amz-target", "")
-    if target:
-        return f"{service}:{target.rpartition('.')[2]}"
+    target, verb = headers.get("x-amz-target", ""), method.upper()
+    told = f"{service or 'unsigned'}:{verb} {parts.path}"
+    # What says twice what it asks for, or in a place where the SDK does not say it, is not understood.
+    alone = verb == "POST" and parts.path in ("", "/") and not parts.query
+    if target or service in _TARGETS:
+        start = _TARGETS.get(service)
+        known = start is not None and alone and target.startswith(start)
+        return f"{service}:{target.removeprefix(start or '')}" if known else told
     if service == "s3":
-        return f"s3:{_s3(method.upper(), parts.hostname or '', parts.path, parts.query)}"
+        return f"s3:{_s3(verb, parts.hostname or '', parts.path, parts.query)}"
     if service == "lambda":
-        listing = method.upper() == "GET" and _FUNCTIONS.fullmatch(parts.path)
-        return "lambda:ListFunctions" if listing else f"lambda:{method.upper()} {parts.path}"
-    asked = body if isinstance(body, bytes | str) else parts.query
-    actions = parse_qs(_text(asked)).get("Action", [])
-    if len(actions) == 1:
+        return "lambda:ListFunctions" if verb == "GET" and _FUNCTIONS.fullmatch(parts.path) else told
+    actions = parse_qs(_text(body), keep_blank_values=True).get("Action", []) if isinstance(body, bytes | str) else []
+    if alone and len(actions) == 1:
         name = actions[0]
         return f"{service or ('sts' if name in _UNSIGNED else 'unsigned')}:{name}"
-    return f"{service or 'unsigned'}:{method.upper()} {parts.path}"
+    return told
 
 
 def _is_aws(request: Any, headers: Mapping[str, str]) -> bool:
+    """Tell whether it is for AWS: made by its SDK, or signed in one of the ways that AWS takes, in a header or in the query.
+
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-authentication-methods.html
+    """
+    query = {unquote(part.partition("=")[0]).lower() for part in urlsplit(_text(request.url)).query.split("&")}
     return (
         type(request).__module__.startswith("botocore.")
-        or "aws4-hmac-sha256" in headers.get("authorization", "").lower()
+        or headers.get("authorization", "").lower().startswith(("aws ", "aws3", "aws4"))
+        or bool(_PRESIGNED & query)
     )
 
 
@@ -171,13 +186,16 @@ def _vault_metadata(path: str) -> bool:
     ``MOUNT/metadata/PATH`` and ``MOUNT/data/PATH``, where both may have slashes: what could be taken both ways is refused.
     https://developer.hashicorp.com/vault/api-docs/secret/kv/kv-v2
     """
-    plain_path = unquote(path)
-    if _VAULT_READS.search(plain_path):
+    below = unquote(path).partition("/v1/")[2]
+    parts = below.split("/")
+    if {"", ".", ".."} & set(parts):
+        return False
+    if _VAULT_READS.fullmatch(below):
         return True
     # A mount has at least one part.
-    parts = plain_path.partition("/v1/")[2].split("/")[1:]
+    del parts[0]
     kinds = [number for number, part in enumerate(parts) if part in ("data", "metadata")]
-    if not kinds or ".." in parts:
+    if not kinds:
         return False
     first = kinds[0]
     return parts[first] == "metadata" and len(parts) > first + 1 and parts[first + 1] != "data"

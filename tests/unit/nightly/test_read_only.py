@@ -151,11 +151,46 @@ def test_nothing_on_the_list_writes_or_gives_a_secret() -> None:
         assert not verb.startswith(("GetSecretValue", "GetParameter", "GetSessionToken", "GetFederationToken"))
 
 
-def test_a_request_that_is_two_at_once_never_leaves() -> None:
-    headers: Any = HeadersDict({"Authorization": SCOPE.format("iam")})
-    both = AWSPreparedRequest("POST", f"{ENDPOINT}/", headers, b"Action=GetUser&Action=CreateAccessKey", False)
+@pytest.mark.parametrize(
+    ("service", "method", "path", "body", "more"),
+    [
+        ("iam", "POST", "/", b"Action=GetUser&Action=CreateAccessKey", {}),
+        ("iam", "POST", "/", b"Action=&Action=GetUser", {}),
+        ("iam", "POST", "/?Action=CreateAccessKey", b"Action=GetUser", {}),
+        ("iam", "GET", "/?Action=GetUser", b"", {}),
+        ("iam", "POST", "/", b"Action=CreateAccessKey", {"X-Amz-Target": "iam.GetUser"}),
+        ("iam", "POST", "/", io.BytesIO(b"Action=GetUser"), {}),
+        ("ssm", "POST", "/", b"{}", {"X-Amz-Target": "secretsmanager.DescribeParameters"}),
+        ("ssm", "POST", "/?Action=GetParameter", b"{}", {"X-Amz-Target": "AmazonSSM.DescribeParameters"}),
+        ("ssm", "POST", "/", b"Action=DescribeParameters", {}),
+        ("s3", "PUT", "/states/key", b"x", {"X-Amz-Target": "s3.GetObject"}),
+        ("s3", "GET", "/states/key", b"", {"X-HTTP-Method-Override": "DELETE"}),
+        ("s3", "POST", "/states?list-type=2", b"", {}),
+        ("lambda", "PUT", "/2015-03-31/functions/f/code", b"{}", {"x-amz-target": "lambda.ListFunctions"}),
+    ],
+)
+def test_a_request_that_could_be_taken_in_two_ways_never_leaves(
+    service: str, method: str, path: str, body: Any, more: dict[str, str]
+) -> None:
+    headers: Any = HeadersDict({"Authorization": SCOPE.format(service), **more})
     with pytest.raises(ReadOnlyError):
-        refuse_writes(both)
+        refuse_writes(AWSPreparedRequest(method, f"{ENDPOINT}{path}", headers, body, False))
+
+
+@pytest.mark.parametrize(
+    ("query", "authorization"),
+    [
+        ("X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Signature=0", ""),
+        ("x%2Damz-signature=0", ""),
+        ("AWSAccessKeyId=AKIAIOSFODNN7EXAMPLE&Signature=0", ""),
+        ("Version=2010-05-08", "AWS AKIAIOSFODNN7EXAMPLE:0"),
+        ("Version=2010-05-08", "AWS4-ECDSA-P256-SHA256 Credential=AKIA/20261124/iam/aws4_request, Signature=0"),
+    ],
+)
+def test_what_is_signed_for_aws_in_another_way_is_no_look_at_a_vendor(query: str, authorization: str) -> None:
+    headers = {"Authorization": authorization} if authorization else {}
+    with pytest.raises(ReadOnlyError):
+        refuse_writes(http("GET", f"https://iam.amazonaws.com/?Action=CreateAccessKey&{query}", **headers))
 
 
 def http(method: str, url: str, **headers: str) -> requests.PreparedRequest:
@@ -210,6 +245,13 @@ def test_a_look_at_a_vendor_may_leave(request_: requests.PreparedRequest) -> Non
         http("GET", "https://cluster.example/api/v1/namespaces/ci/secrets/aws", Accept="application/json"),
         http("GET", "https://cluster.example/api/v1/namespaces/ci/secrets/aws", Accept=f"{METADATA},application/json"),
         http("GET", "https://cluster.example/api/v1/namespaces/ci/secrets"),
+        http("GET", "https://cluster.example/api/v1/namespaces/ci//secrets/aws"),
+        http("GET", "https://cluster.example/api/v1/watch/namespaces/ci/secrets/aws"),
+        http("GET", "https://gitlab.example/api/v4/projects/7/variables.json"),
+        http("GET", "https://gitlab.example/api/v4/projects/7//variables//"),
+        http("GET", "https://gitlab.example/api/v4/projects/7", X_HTTP_Method_Override="DELETE"),
+        http("GET", "https://vault.example/v1/secret/data/v1/auth/token/lookup-self", **VAULT),
+        http("GET", "https://vault.example/v1/secret/metadata//data/key", **VAULT),
         http("OPTIONS", "https://vendor.example/"),
     ],
     ids=lambda one: f"{one.method} {one.path_url} {one.headers.get('Accept', '')}",
