@@ -9,7 +9,7 @@ import datetime as dt
 from collections.abc import Iterable
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 SCHEMA_VERSION: Final = 1
 
@@ -37,6 +37,16 @@ def _fitting(most: int) -> BeforeValidator:
 
 _Text = Annotated[str, _fitting(20_000), Field(max_length=20_000)]
 _Line = Annotated[str, _fitting(2_000), Field(max_length=2_000)]
+
+
+def _sane(moment: dt.datetime) -> dt.datetime:
+    """Return a time that can be told in every zone; what comes from another job may hold any."""
+    if not 1970 <= moment.year <= 9998:
+        raise ValueError("a time between 1970 and 9998 is expected")
+    return moment
+
+
+_Moment = Annotated[dt.datetime, AfterValidator(_sane)]
 
 
 class Part(BaseModel):
@@ -69,7 +79,7 @@ class Entry(Part):
     details: tuple[_Line, ...] = ()
     accepted: Acceptance | None = None
     runbook: _Line | None = None
-    since: dt.datetime | None = None
+    since: _Moment | None = None
 
     @property
     def counts(self) -> bool:
@@ -97,7 +107,7 @@ class Change(Part):
 class KeyEvent(Part):
     """A point in a key's life."""
 
-    at: dt.datetime
+    at: _Moment
     what: _Line
 
 
@@ -106,8 +116,8 @@ class Key(Part):
 
     id: _Line
     active: bool
-    created: dt.datetime
-    last_used: dt.datetime | None = None
+    created: _Moment
+    last_used: _Moment | None = None
     last_used_in: _Line | None = None
     state: _Line
     held_by: tuple[_Line, ...] = ()
@@ -137,8 +147,8 @@ class EnvironmentResult(Part):
     protected: bool = False
     sandbox: bool = False
     way: Way
-    checked_at: dt.datetime
-    planned_at: dt.datetime | None = None
+    checked_at: _Moment
+    planned_at: _Moment | None = None
     seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     entries: tuple[Entry, ...] = ()
     changes: tuple[Change, ...] = ()
@@ -168,8 +178,8 @@ class NightResult(Part):
 
     schema_version: Literal[1] = SCHEMA_VERSION
     tool: _Line
-    began: dt.datetime
-    ended: dt.datetime
+    began: _Moment
+    ended: _Moment
     shard: _Line | None = None
     environments: tuple[EnvironmentResult, ...] = ()
     missing: tuple[_Line, ...] = ()

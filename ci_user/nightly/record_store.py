@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import random
 import time
 from collections.abc import Callable, Collection, Iterable
@@ -12,7 +13,16 @@ from typing import TYPE_CHECKING, Final
 from ci_user.errors import AwsError, CiUserError, UsageError
 from ci_user.nightly.record_location import Location
 from ci_user.nightly.record_trust import owner_of, why_not
-from ci_user.nightly.records import BYTES_AT_MOST, FILE, RecordBook, Records, UnusableRecordsError, load, parsed
+from ci_user.nightly.records import (
+    BYTES_AT_MOST,
+    FILE,
+    LONGEST,
+    RecordBook,
+    Records,
+    UnusableRecordsError,
+    load,
+    parsed,
+)
 
 if TYPE_CHECKING:
     from ci_user.credentials import AwsAccess
@@ -90,6 +100,8 @@ def keep(
     from ci_user.stored_object import StaleWriteError, UnclearWriteError
 
     new = load(result / FILE)
+    # One that claims to last for longer was not made by a check: a plan is made again every month, whatever happens.
+    last = dt.datetime.now(tz=dt.UTC).date() + LONGEST
     caller = access.caller()
     reason = why_not(location, access, caller, state_buckets)
     if reason is not None:
@@ -112,7 +124,7 @@ def keep(
             record
             for document in (old, new)
             for record in document.environments.values()
-            if record.environment in existing
+            if record.environment in existing and record.valid_until <= last
         )
         kept = Kept(
             records=len(joined.environments),

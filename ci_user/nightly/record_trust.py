@@ -107,7 +107,7 @@ def _policy(location: Location, access: AwsAccess, caller: Caller) -> str | None
 def _denies(policy: str) -> Iterator[statement.Statement]:
     """Yield the statements that deny everybody, without those that cannot be judged: others cannot take a deny back."""
     try:
-        document = json.loads(policy)
+        document = json.loads(policy, object_pairs_hook=_once)
         entries = list(statement.entries(document, "policy")) if isinstance(document, dict) else []
     except (ValueError, RecursionError):
         return
@@ -123,6 +123,14 @@ def _denies(policy: str) -> Iterator[statement.Statement]:
             test.key == _PRINCIPAL and any(map(_WILD.search, test.values)) for test in found.tests
         ):
             yield replace(found, where=where)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object whose names differ: of others nobody knows which value AWS goes by."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name stands twice")
+    return found
 
 
 def _without_principal(entry: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -17,6 +17,8 @@ from ci_user.text import plain
 
 FILE: Final = "records.json"
 BYTES_AT_MOST: Final = 64 * 1024 * 1024
+LONGEST: Final = dt.timedelta(days=31)
+"""No record stands for longer than this from when it is kept."""
 _RUNBOOK: Final = "nightly-records"
 
 

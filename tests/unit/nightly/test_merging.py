@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 import stat
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from ci_user.errors import UsageError
 from ci_user.nightly import merging
 from ci_user.nightly.merging import TWICE, merge, read_all, read_result, write_result
-from ci_user.nightly.model import EnvironmentResult, Gravity, NightResult, gravest
+from ci_user.nightly.model import EnvironmentResult, Gravity, Key, KeyEvent, NightResult, gravest
 from ci_user.nightly.shards import Shards
 from tests.unit.nightly.nights import entry, environment, night, night_at
 
@@ -193,6 +194,24 @@ def test_a_broken_shard_is_missing_and_the_others_are_there(tmp_path: Path, cont
     assert told in line
     assert "\x1b" not in line
     assert shard == "shard 2/2"
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "1969-12-31T00:00:00Z"])
+@pytest.mark.parametrize("name", ["began", "ended", "checked_at", "planned_at", "since", "created", "last_used", "at"])
+def test_a_shard_with_a_time_that_no_zone_can_tell_is_broken_and_hides_no_other(
+    tmp_path: Path, name: str, moment: str
+) -> None:
+    at = night_at(0)
+    key = Key(id="AKIA", active=True, created=at, last_used=at, state="x", events=(KeyEvent(at=at, what="x"),))
+    one = environment("a", entry().model_copy(update={"since": at}))
+    one = one.model_copy(update={"keys": (key,), "planned_at": at})
+    file = write_result(tmp_path, night(one))
+    read_result(tmp_path)
+    text = file.read_text()
+    changed = re.sub(rf'("{name}": ")[^"]+"', rf'\g<1>{moment}"', text)
+    assert changed != text
+    file.write_text(changed)
+    assert len(read_all([tmp_path]).broken) == 1
 
 
 def test_a_result_beyond_the_limit_is_not_parsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import io
 import json
 from collections.abc import Callable
@@ -191,6 +192,13 @@ def test_other_environments_stay_older_records_yield_and_those_of_no_environment
     found = kept(night(tmp_path, record("a", 2), record("b", 4), record("unknown", 9)), s3)
     assert found == Kept(records=3, new=1, gone=1)
     assert stored(s3) == {"a": record("a", 2), "b": record("b", 5), "c": record("c", 1)}
+
+
+def test_a_record_that_claims_to_last_is_neither_kept_nor_left(tmp_path: Path) -> None:
+    forever: dict[str, Any] = {"valid_until": dt.date(9999, 1, 1)}
+    s3 = S3(body(record("a", 5, **forever), record("b")))
+    assert kept(night(tmp_path, record("a"), record("c", **forever)), s3) == Kept(records=2, new=1, gone=0)
+    assert stored(s3) == {"a": record("a"), "b": record("b")}
 
 
 def test_what_another_run_writes_meanwhile_is_joined(tmp_path: Path) -> None:

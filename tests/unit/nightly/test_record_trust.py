@@ -75,6 +75,20 @@ def test_everybody_may_be_written_in_three_ways(everybody: Any) -> None:
     assert judged(setting("Principal", everybody)) is None
 
 
+@pytest.mark.parametrize(
+    ("there", "twice"),
+    [
+        ('"Effect": "Deny"', '"Effect": "Allow", "Effect": "Deny"'),
+        ('"Statement": ', '"Statement": [], "Statement": '),
+        ('"Condition": ', '"Condition": {"Bool": {"aws:SecureTransport": "false"}}, "Condition": '),
+    ],
+)
+def test_a_policy_that_says_something_twice_is_not_trusted(there: str, twice: str) -> None:
+    text = json.dumps(bucket_policy(LOCATION, ROLE))
+    assert judge(text, LOCATION, SESSION) is None
+    assert judge(text.replace(there, twice), LOCATION, SESSION) is not None
+
+
 def test_other_statements_take_nothing_back() -> None:
     everything = {"Effect": "Allow", "Principal": "*", "Action": "s3:*", "Resource": "*"}
     strange = {"Effect": "Deny", "NotPrincipal": {"AWS": ROLE}, "Action": "s3:*", "Resource": "*"}
