@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final, TextIO
+from typing import IO, Final, TextIO, cast
 
 ROOT: Final = __file__.rpartition("/benchmarks/")[0]
 _UNKNOWN: Final = {
@@ -41,8 +41,9 @@ class Passed:
 class Delay:
     """The parent's side; ``seconds`` can be set at any time, for answers from then on."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
+    def __init__(self, into: IO[str], out: IO[str]) -> None:
+        self._into = into
+        self._out = out
         self._seen = Passed(0, 0.0)
         self.url = f"http://127.0.0.1:{self._ask('port')}"
 
@@ -58,12 +59,9 @@ class Delay:
         return since
 
     def _ask(self, words: str) -> str:
-        into, out = self._process.stdin, self._process.stdout
-        assert into is not None
-        assert out is not None
-        into.write(f"{words}\n")
-        into.flush()
-        return out.readline().strip()
+        self._into.write(f"{words}\n")
+        self._into.flush()
+        return self._out.readline().strip()
 
 
 @contextmanager
@@ -72,11 +70,12 @@ def running(upstream: str) -> Iterator[Delay]:
     port = upstream.rpartition(":")[2]
     command = [sys.executable, "-m", "benchmarks.delay", port]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        if process.stdin is None or process.stdout is None:
+            raise TypeError("both are pipes")
         try:
-            yield Delay(process)
+            yield Delay(process.stdin, process.stdout)
         finally:
             # It ends when nobody can talk to it any more.
-            assert process.stdin is not None
             process.stdin.close()
             process.wait(10)
 
@@ -114,8 +113,7 @@ class _Client(asyncio.Protocol):
         self._connecting: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._down = transport
+        self._down = cast("asyncio.Transport", transport)
         self._connecting = self._loop.create_task(self._connect())
 
     async def _connect(self) -> None:
