@@ -1,7 +1,8 @@
 """What a read-only run may send: everything else is refused just before it would leave.
 
-An allow-list, and none of what is on it returns a secret. Terraform sends its own requests, which this does not see: what it may
-do is in its credentials' policy, and the tests' proxy watches both.
+An allow-list, and nothing on it is there to return a secret. Only ListFunctions and DescribeStacks may bring along what people
+put into variables and outputs; names and roles are all that is kept of their answers. Terraform sends its own requests, which
+this does not see: what it may do is in its credentials' policy, and the tests' proxy watches both.
 """
 
 from __future__ import annotations
