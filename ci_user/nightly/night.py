@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Protocol
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 LOOKS_AT_ONCE: Final = 24
 """Environments that are read at once. Most of that is waiting for answers; more than this keeps two processors busy."""
+
+_WAIT_SECONDS: Final = 0.5
 
 
 class Progress(Protocol):
@@ -101,20 +104,22 @@ def run(
     checked: dict[str, Checked] = {}
     ordered = fleet.interleaved(names)
     pool = ThreadPoolExecutor(max_workers=max(1, min(LOOKS_AT_ONCE, len(ordered))), thread_name_prefix="check")
-    futures: dict[Future[Checked | None], str] = {}
+
+    ended: queue.SimpleQueue[Future[None]] = queue.SimpleQueue()
+
+    def one(name: str) -> None:
+        if (result := work.one(name)) is not None:
+            checked[name] = result
+
     try:
         for name in ordered:
-            futures[pool.submit(work.one, name)] = name
-        for future in as_completed(futures):
-            if (result := future.result()) is not None:
-                checked[futures[future]] = result
+            pool.submit(one, name).add_done_callback(ended.put)
+        for _ in ordered:
+            _next(ended).result()
     except KeyboardInterrupt:
         stop.event.set()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-    for future, name in futures.items():
-        if name not in checked and not future.cancelled() and (late := future.result()) is not None:
-            checked[name] = late
     checked |= work.confirmed(checked)
     records = [record for name in sorted(checked) if (record := checked[name].record) is not None]
     return whole([one.result for one in checked.values()], records, names=names, began=began, shard=options.shard)
@@ -141,6 +146,13 @@ def whole(
         ),
         records=tuple(records),
     )
+
+
+def _next(ended: queue.SimpleQueue[Future[None]]) -> Future[None]:
+    """Return what ended next; a Ctrl-C just before the wait would be seen only after it, so it is never a long one."""
+    while True:
+        with suppress(queue.Empty):
+            return ended.get(timeout=_WAIT_SECONDS)
 
 
 class _Work:

@@ -61,7 +61,7 @@ def kept(world: World, *records: Record | None) -> Record:
 
 def test_without_a_record_it_is_planned_and_scanned_and_what_is_clean_is_recorded(world: World) -> None:
     checked = world.check()
-    assert world.did == ["stage reading", "stage planning", "plan", "stage scanning", "scan"]
+    assert world.did == ["stage reading", "stage waiting", "stage planning", "plan", "stage scanning", "scan"]
     assert (checked.result.way, checked.result.exit_code) == ("planned", 0)
     assert checked.record is not None
     assert checked.record.result == checked.result
