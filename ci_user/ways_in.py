@@ -63,6 +63,17 @@ def judge_ways(environment: Environment, ways: Iterable[WayIn]) -> Iterator[Find
         )
 
 
+def judge_members(environment: Environment, others: Iterable[str]) -> Iterator[Finding]:
+    """Yield a finding for each user that is in the CI user's group besides it: its policies are safe within its boundary only."""
+    for other in others:
+        yield _finding(
+            environment,
+            "Nobody else is in the CI user's group",
+            f"{plain(other)} is in the group {environment.group_name}, so it has these policies without this user's boundary",
+            "take it out of that group, and find out who put it there (CloudTrail: AddUserToGroup)",
+        )
+
+
 def not_known(environment: Environment, unread: Unread) -> Finding:
     """Return the finding that one kind of way in could not be looked for."""
     return Finding(

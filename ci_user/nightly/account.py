@@ -100,6 +100,7 @@ class Details:
         roles: The roles under the prefixes, by name.
         policies: By ARN: what is attached to those users and groups, their boundaries, and this tool's own policies.
         own: The ARNs of this tool's own policies, by the prefix that their names begin with.
+        members: Who is in each of this tool's groups, whoever it is.
         now: AWS's clock when it began to tell.
     """
 
@@ -108,6 +109,7 @@ class Details:
     roles: Mapping[str, str]
     policies: Mapping[str, str]
     own: Mapping[str, tuple[str, ...]]
+    members: Mapping[str, tuple[str, ...]]
     now: dt.datetime
 
 
@@ -230,6 +232,7 @@ class _Collected:
         self._roles: dict[str, str] = {}
         self._policies: dict[str, str] = {}
         self._own: dict[str, list[str]] = {}
+        self._members: dict[str, list[str]] = {}
         self._now: dt.datetime | None = None
 
     def add(self, page: Mapping[str, Any]) -> None:
@@ -237,6 +240,9 @@ class _Collected:
         for user in page.get("UserDetailList", ()):
             if user["UserName"].endswith(CI_USER):
                 self._users[user["UserName"]] = canonical(settled("user", user))
+            for name in user.get("GroupList", ()):
+                if name.endswith(CI_USER):
+                    self._members.setdefault(name, []).append(user["UserName"])
         for group in page.get("GroupDetailList", ()):
             # A page may bring a group before the users that are in it.
             self._groups[group["GroupName"]] = canonical(settled("group", group))
@@ -268,6 +274,7 @@ class _Collected:
             roles=self._roles,
             policies={arn: text for arn, text in self._policies.items() if arn in kept},
             own={prefix: tuple(sorted(arns)) for prefix, arns in self._own.items()},
+            members={name: tuple(sorted(users)) for name, users in self._members.items()},
             now=self._now,
         )
 

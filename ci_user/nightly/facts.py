@@ -99,6 +99,9 @@ class _Reader:
             ways_in=ways_in,
             unread=tuple(self._unread),
             other_ci_users=tuple(sorted(one for one in self._details.users if one != name)),
+            others_in_group=tuple(
+                one for one in self._details.members.get(self._environment.group_name, ()) if one != name
+            ),
             now=self._now,
             digest=self._digest(),
         )

@@ -86,6 +86,7 @@ class Facts:
         ways_in: Other ways to sign in.
         unread: What AWS refused to show.
         other_ci_users: Users of this tool in the account, this one left out: for nested prefixes.
+        others_in_group: Who else is in its group, and so has its policies without its boundary.
         now: AWS's clock, at least.
         digest: SHA-256 of everything that Terraform's refresh or the judgement of policies looks at; without what changes by
             itself (last uses, counts of attachments), and without keys and ways in, which are judged every night.
@@ -105,3 +106,4 @@ class Facts:
     now: datetime
     digest: str
     notes: tuple[str, ...] = field(default=())
+    others_in_group: tuple[str, ...] = ()

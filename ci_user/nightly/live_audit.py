@@ -21,7 +21,7 @@ from ci_user.nightly.key_timeline import timeline
 from ci_user.nightly.model import Entry, Key
 from ci_user.nightly.place_audit import place_entries
 from ci_user.text import plain
-from ci_user.ways_in import LOOKS, judge_hanging, judge_ways, of_aws
+from ci_user.ways_in import LOOKS, judge_hanging, judge_members, judge_ways, of_aws
 
 if TYPE_CHECKING:
     from ci_user.backends.protocol import Held
@@ -86,6 +86,7 @@ def _findings(facts: Facts, environment: Environment) -> Iterator[Finding]:
         yield from judge_groups(environment, {group: _brought(facts, group) for group in foreign})
         yield from judge_hanging(environment, user, deny=_deny(facts), groups=False)
     yield from judge_ways(environment, facts.ways_in)
+    yield from judge_members(environment, facts.others_in_group)
     yield from judge_roles(environment, facts.roles)
     yield from judge_lent(environment, facts.lent)
     for one in facts.unread:

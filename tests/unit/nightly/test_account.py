@@ -124,6 +124,7 @@ def test_all_pages_are_read_once_for_all_threads() -> None:
     assert set(found[0].users) == {"shop-prod.ci", "shop-test.ci"}
     # The group came before its member was known.
     assert set(found[0].groups) == {"people"}
+    assert found[0].members == {}
     assert set(found[0].policies) == {f"{START}/people"}
     assert found[0].now == dt.datetime(2026, 11, 24, 1, 2, 3, tzinfo=dt.UTC)
 
@@ -132,8 +133,8 @@ def test_what_no_environment_can_ask_for_is_not_kept() -> None:
     account = Account(
         {
             "UserDetailList": [
-                user("somebody", attached=(f"{START}/theirs",)),
-                user("shop-prod.ci", boundary=f"{START}/b"),
+                user("somebody", attached=(f"{START}/theirs",), groups=("theirs", "shop-prod.ci")),
+                user("shop-prod.ci", boundary=f"{START}/b", groups=("shop-prod.ci",)),
             ],
             "GroupDetailList": [group("theirs", f"{START}/theirs"), group("shop-prod.ci")],
             "RoleDetailList": [
@@ -151,6 +152,7 @@ def test_what_no_environment_can_ask_for_is_not_kept() -> None:
     assert set(found.roles) == {"shop-prod-api", "admin"}
     assert set(found.policies) == {f"{START}/b", f"{START}/shop-prod.policy-sample"}
     assert found.own == {"shop-prod": (f"{START}/shop-prod.policy-sample",)}
+    assert found.members == {"shop-prod.ci": ("shop-prod.ci", "somebody")}
     assert "old" not in found.policies[f"{START}/b"]
     versions = json.loads(found.policies[f"{START}/b"])["PolicyVersionList"]
     assert {one["VersionId"] for one in versions} == {"v1", "v2"}

@@ -92,6 +92,9 @@ def test_everything_that_hangs_on_the_user_is_read(world: World) -> None:
     iam.put_group_policy(GroupName=people, PolicyName="p", PolicyDocument=OTHER)
     iam.put_user_policy(UserName=name, PolicyName="u", PolicyDocument=OTHER)
     iam.attach_user_policy(UserName=name, PolicyArn=AWS_POLICY)
+    other_user = f"other-{uuid.uuid4().hex}"
+    iam.create_user(UserName=other_user)
+    iam.add_user_to_group(GroupName=environment.group_name, UserName=other_user)
     keys = [iam.create_access_key(UserName=name)["AccessKey"]["AccessKeyId"] for _ in range(2)]
     iam.update_access_key(UserName=name, AccessKeyId=keys[0], Status="Inactive")
     iam.create_login_profile(UserName=name, Password="a-Long-enough-1-password")
@@ -102,6 +105,7 @@ def test_everything_that_hangs_on_the_user_is_read(world: World) -> None:
     assert found.user.groups == tuple(sorted([name, people]))
     assert (found.user.attached, found.user.inline) == ((AWS_POLICY,), ("u",))
     assert found.user_inline == {"u": other}
+    assert found.others_in_group == (other_user,)
     assert found.groups[people].inline == {"p": other}
     assert found.groups[environment.group_name].attached == (world.policy,)
     assert set(found.policies) == {

@@ -57,6 +57,12 @@ def test_what_hangs_on_the_user_is_a_way_in(changes: dict[str, object], part: st
     assert found.entries == ()
 
 
+def test_somebody_else_in_the_group_is_told() -> None:
+    (finding,) = judged(facts(others_in_group=("mallory\x1b",))).findings
+    assert finding.check == "CIUSER_LIVE_5"
+    assert finding.message.startswith("mallory\\x1b is in the group shop-testing.ci")
+
+
 def test_a_foreign_group_is_told_once_with_what_it_brings() -> None:
     groups = {"people": GroupFact("people", ("arn:aws:iam::aws:policy/AdministratorAccess",), {"more": "{}"})}
     found = judged(facts(user=user(groups=(ENVIRONMENT.group_name, "people")), groups=groups))
