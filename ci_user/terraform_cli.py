@@ -104,8 +104,9 @@ class Terraform:
             twin = twins.get(locked) if twins is not None else None
             if twin is None or not terraform_data.take_over(twin, self._data_dir, self._backend):
                 self._run("init", lockfile="readonly", reconfigure=True, backend_config=self._backend, json=True)
-            if twins is not None:
-                twins.setdefault(locked, self._data_dir)
+                if twins is not None:
+                    # In place of one that could not serve.
+                    twins[locked] = self._data_dir
         write_private(stamp, digest.encode())
         return True
 

@@ -226,3 +226,123 @@ def test_a_lost_lease_stops_terraform_and_is_what_is_told(make: Make, tmp_path: 
 
     with pytest.raises(LeaseLostError):
         make("signal.pause()").apply(tmp_path, lost)
+
+
+INITIALISES = """
+    from pathlib import Path
+    data = Path(os.environ["TF_DATA_DIR"])
+    package = data / "providers" / "r" / "h" / "aws" / "5" / "os"
+    package.mkdir(parents=True, exist_ok=True)
+    (package / "binary").write_text("")
+    (data / "modules").mkdir(exist_ok=True)
+    (data / "modules" / "modules.json").write_text("{}")
+    config = dict(part.split("=", 2)[1:] for part in sys.argv if part.startswith("-backend-config="))
+    (data / "terraform.tfstate").write_text(json.dumps({"backend": {"config": config}}))
+    with open(data.parent / "ran", "a") as file:
+        file.write(data.name + "\\n")
+"""
+
+
+@pytest.fixture
+def shared(make: Make, tmp_path: Path) -> Callable[..., bool]:
+    """Initialise one of many data directories, whose backends differ in their keys only."""
+    make(INITIALISES)
+
+    def init(name: str, twins: dict[str, Path] | None, *, version: str = "1.11.4") -> bool:
+        terraform = Terraform(
+            tmp_path / "terraform",
+            tmp_path / "a module",
+            tmp_path / name,
+            environment=dict,
+            backend={"bucket": "b", "key": name},
+            version=version,
+            cli_config=None,
+            timeout=30,
+        )
+        return terraform.init(tmp_path / "lock", twins)
+
+    return init
+
+
+def ran(tmp_path: Path) -> list[str]:
+    return (tmp_path / "ran").read_text().split()
+
+
+def test_one_initialisation_serves_all_with_the_same_modules_and_providers(
+    shared: Callable[..., bool], tmp_path: Path
+) -> None:
+    twins: dict[str, Path] = {}
+    assert all(shared(name, twins) for name in ("one", "two", "three"))
+    assert ran(tmp_path) == ["one"]
+    saved = json.loads((tmp_path / "three" / "terraform.tfstate").read_text())
+    assert saved["backend"]["config"] == {"bucket": "b", "key": "three"}
+    # Each stands for itself from then on.
+    assert not any(shared(name, None) for name in ("one", "two", "three"))
+
+
+def test_one_that_was_initialised_before_serves_the_others_too(shared: Callable[..., bool], tmp_path: Path) -> None:
+    assert shared("one", None)
+    twins: dict[str, Path] = {}
+    assert not shared("one", twins)
+    assert shared("two", twins)
+    assert ran(tmp_path) == ["one"]
+
+
+def test_another_terraform_or_module_is_no_twin(shared: Callable[..., bool], tmp_path: Path) -> None:
+    twins: dict[str, Path] = {}
+    shared("one", twins)
+    shared("two", twins, version="1.12.0")
+    (tmp_path / "a module" / "main.tf").write_text("changed")
+    shared("three", twins)
+    assert ran(tmp_path) == ["one", "two", "three"]
+    assert len(twins) == 3
+
+
+def test_a_twin_that_cannot_serve_is_replaced_by_one_that_can(shared: Callable[..., bool], tmp_path: Path) -> None:
+    twins: dict[str, Path] = {}
+    shared("one", twins)
+    (tmp_path / "one" / "modules" / "modules.json").unlink()
+    assert shared("two", twins)
+    assert shared("three", twins)
+    assert ran(tmp_path) == ["one", "two"]
+    assert list(twins.values()) == [tmp_path / "two"]
+
+
+def test_what_is_forgotten_is_initialised_anew(make: Make, tmp_path: Path) -> None:
+    terraform = make(INITIALISES)
+    terraform.init(tmp_path / "lock")
+    assert not terraform.init(tmp_path / "lock")
+    terraform.forget()
+    assert terraform.init(tmp_path / "lock")
+    terraform.forget()
+    terraform.forget()
+
+
+def test_a_plan_takes_no_lock_when_it_is_told_so(make: Make, tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    terraform = make(f"open({str(seen)!r}, 'w').write(json.dumps(sys.argv[1:]))")
+    terraform.plan(tmp_path / "vars", tmp_path / "out", lock=False)
+    assert "-lock=false" in json.loads(seen.read_text())
+    terraform.plan(tmp_path / "vars", tmp_path / "out")
+    assert not [argument for argument in json.loads(seen.read_text()) if argument.startswith("-lock")]
+
+
+def test_a_run_that_is_to_end_ends_whatever_terraform_does(make: Make, tmp_path: Path) -> None:
+    def ended() -> None:
+        raise InterruptedRunError("the night is over")
+
+    make("")
+    terraform = Terraform(
+        tmp_path / "terraform",
+        tmp_path / "a module",
+        tmp_path / "data",
+        environment=dict,
+        backend={},
+        version="1.11.4",
+        cli_config=None,
+        timeout=30,
+        check=ended,
+    )
+    make("signal.signal(signal.SIGINT, lambda *_: sys.exit(1)); signal.pause()")
+    with pytest.raises(InterruptedRunError, match="the night is over"):
+        terraform.plan(tmp_path / "vars", tmp_path / "out")
