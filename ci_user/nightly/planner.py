@@ -75,11 +75,12 @@ def at_once() -> int:
 
 def _free_memory() -> int:
     """Return the bytes that are free for new processes; where the system does not say, what four providers take."""
-    free = [int(words[1]) * 1024 for words in _words(_MEMINFO) if words[0] == "MemAvailable:"] or [4 * _PROVIDER_MEMORY]
+    available = _named(_MEMINFO, "MemAvailable:")
+    free = [4 * _PROVIDER_MEMORY if available is None else available * 1024]
     # A container's limit: what it holds of files is given back when it is needed.
     limit, used = (_number(_CGROUP / name) for name in ("memory.max", "memory.current"))
     if limit is not None and used is not None:
-        files = sum(int(words[1]) for words in _words(_CGROUP / "memory.stat") if words[0] == "inactive_file")
+        files = _named(_CGROUP / "memory.stat", "inactive_file") or 0
         free.append(max(0, limit - used + files))
     return min(free)
 
@@ -93,6 +94,13 @@ def _quota() -> int:
         if len(words) == 2 and words[0].isdigit() and words[1].isdigit():
             return -(-int(words[0]) // int(words[1]))
     return 0
+
+
+def _named(file: Path, name: str) -> int | None:
+    """Return the number behind a name at the beginning of a line."""
+    return next(
+        (int(words[1]) for words in _words(file) if words[0] == name and words[1:2] and words[1].isdigit()), None
+    )
 
 
 def _number(file: Path) -> int | None:
