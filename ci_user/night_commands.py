@@ -124,6 +124,14 @@ def check(
         parse_location(records)
     _refuse_mixtures(env=env, every=every, only=only, shard=shard)
     cluster = None
+    certificates = {"--tls-ca": tls_ca, "--tls-cert": tls_cert, "--tls-key": tls_key}
+    given = [flag for flag, file in certificates.items() if file]
+    if given and not (executor or scheduler):
+        raise UsageError(
+            f"{given[0]} without a scheduler",
+            where=given[0],
+            expected="--executor dask --scheduler ADDRESS with it, or neither: then it runs here",
+        )
     if executor or scheduler:
         if executor != "dask" or not scheduler:
             raise UsageError(
@@ -131,7 +139,7 @@ def check(
                 where="--executor",
                 expected="--executor dask --scheduler ADDRESS, or neither: then it runs here",
             )
-        cluster = ClusterAddress(scheduler, *(Path(file) if file else None for file in (tls_ca, tls_cert, tls_key)))
+        cluster = ClusterAddress(scheduler, *(Path(file) if file else None for file in certificates.values()))
     directory = output.ready(Path(out).absolute()) if out else None
     fleet = Fleet.load(commands.ROOT)
     names = (_one(fleet, env),) if env else part_of(fleet, matching(fleet, only), part)
