@@ -393,3 +393,23 @@ def test_one_file_that_delivers_twice_to_one_place_is_an_error() -> None:
 
 def test_the_same_prefix_in_two_accounts_is_no_collision() -> None:
     assert not collisions([other("prod"), other("prod-eu", account_id="2" * 12), other("production")])
+
+
+@pytest.mark.parametrize("field", ["access", "check_access"])
+def test_a_role_of_another_account_or_partition_is_refused_for_deploys_and_checks(field: str) -> None:
+    own, other = (f"arn:aws:iam::{account}:role/ci" for account in (environment().account_id, "999999999999"))
+    assert getattr(environment(**{field: {"role": {"arn": own}}}), field).role.arn == own
+    assert list(refusals(**{field: {"role": {"arn": other}}})) == [f"{field}.role.arn"]
+    assert list(refusals(**{field: {"role": {"arn": own.replace(":aws:", ":aws-cn:")}}})) == [f"{field}.role.arn"]
+
+
+def test_a_check_gets_in_as_a_deploy_does_unless_the_file_says_otherwise() -> None:
+    assert environment(access={"profile": "deployer"}).check_access is None
+    both = environment(access={"profile": "deployer"}, check_access={"profile": "reader"})
+    assert both.access is not None
+    assert both.check_access is not None
+    assert (both.access.profile, both.check_access.profile) == ("deployer", "reader")
+    # An empty one is the ambient login, whatever a deploy uses.
+    ambient = environment(access={"profile": "deployer"}, check_access={}).check_access
+    assert ambient is not None
+    assert (ambient.profile, ambient.role) == (None, None)

@@ -162,6 +162,26 @@ def test_secrets_manager_holds_host_and_token(tmp_path: Path, aws: EmbeddedAws) 
     assert "does not exist in account" in refused(TokenSource(secret="nowhere-at-all"), NEED, where).what
 
 
+def test_a_run_that_reads_no_secret_takes_the_usual_variable_in_place_of_one_in_secrets_manager(tmp_path: Path) -> None:
+    # NoAccess: whoever asked AWS for anything would fail.
+    looking = replace(context(tmp_path, {"GITLAB_TOKEN": SECRET}), reads_secrets=False)
+    token = find(TokenSource(secret="ci-user/tokens/gitlab"), NEED, looking)
+    assert (token.secret.reveal(), token.host, token.source) == (SECRET, "gitlab.com", "GITLAB_TOKEN")
+    # It is for its own host here too.
+    assert "is for gitlab.com" in refused(TokenSource(secret="ci-user/tokens/gitlab"), OWN, looking).what
+    without = replace(looking, environ={})
+    assert "GITLAB_TOKEN is not set" in refused(TokenSource(secret="ci-user/tokens/gitlab"), NEED, without).what
+
+
+def test_a_run_that_reads_no_secret_of_aws_takes_tokens_from_everywhere_else(tmp_path: Path) -> None:
+    environ = {"OWN": SECRET, "OWN_HOST": "gitlab.com", "GITLAB_TOKEN": "another"}
+    looking = replace(context(tmp_path, environ), reads_secrets=False)
+    (tmp_path / "token").write_text(f"gitlab.com {SECRET}")
+    (tmp_path / "token").chmod(0o600)
+    for source in (TokenSource(variable="OWN"), TokenSource(file="token")):
+        assert find(source, NEED, looking).secret.reveal() == SECRET
+
+
 @pytest.mark.parametrize(
     "given",
     [
