@@ -65,7 +65,8 @@ def subject(
     terraform: str,
 ) -> Subject:
     """Return what would be approved now."""
-    said = environment.model_dump_json(exclude={"root"})
+    # Pydantic warns of a policy of the environment's own, which it has made a dictionary by then.
+    said = environment.model_dump_json(exclude={"root"}, warnings=False)
     return Subject(
         environment=environment.name,
         account_id=environment.account_id,
@@ -88,7 +89,9 @@ def code_digest(root: Path) -> str:
         for path in terraform.rglob("*")
         if path.is_file() and ".terraform" not in path.relative_to(terraform).parts[:-1]
     )
-    own = digest_of_files(package, sorted(package.rglob("*.py")))
+    own = digest_of_files(
+        package, sorted(path for path in package.rglob("*") if path.is_file() and path.parent.name != "__pycache__")
+    )
     return hashlib.sha256(f"{digest_of_files(terraform, files)}{own}".encode()).hexdigest()
 
 
