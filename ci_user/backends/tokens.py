@@ -164,8 +164,13 @@ def find(source: TokenSource | None, need: TokenNeed, context: OpenContext) -> T
     Raises:
         BackendError: There is none, it cannot be read, or it is for another host. The error names variable and scopes.
     """
-    if source is None or (source.secret is not None and not context.reads_secrets):
+    left = source is not None and source.secret is not None and not context.reads_secrets
+    if source is None or left:
         source = TokenSource(variable=need.variable)
+    if left and not context.environ.get(need.variable, "").strip():
+        raise need.missing(
+            need.variable, "is not set, and the one in Secrets Manager is a secret, which this run does not read"
+        )
     if source.variable is not None:
         token = _from_variable(source.variable, need, context.environ)
     elif source.file is not None:
