@@ -321,5 +321,8 @@ LIVE_REACH: Final = Code(
     "finding",
     "What is attached in AWS reaches no more than what the files say",
     "run `invoke deploy`: it puts the policies back; take the user out of foreign groups",
-    "nightly-drift",
+    "nightly-live",
 )
+
+AT_ONCE: Final = frozenset({LEAKED.id, REVOKED_ACTIVE.id})
+"""What cannot wait: somebody may be working with a key now."""

@@ -13,9 +13,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from ci_user.nightly.codes import AT_ONCE
 from ci_user.nightly.model import Acceptance, Entry, EnvironmentResult, NightResult
 
-_ORDER: Final = {"error": 0, "finding": 1, "notice": 2}
+_ORDER: Final = {"error": 1, "finding": 2, "notice": 3}
+_AN_ATTACK: Final = frozenset({"keys", "identity", "policies"})
+"""Areas whose findings may mean that somebody is in; what is wrong elsewhere can wait for them."""
 _KEY_ID: Final = r"(?<![A-Za-z0-9])A[KS]IA[A-Z0-9]{12,}(?![A-Za-z0-9])"
 _ANY_REGION: Final = r"(?<![\w-])[a-z]{2}(?:-[a-z]+){1,3}-[0-9]{1,2}(?![\w-])"
 
@@ -55,7 +58,7 @@ class Cause:
 
 
 def causes(result: NightResult) -> tuple[Cause, ...]:
-    """Return the causes of everything that was found: errors first, what is accepted after what is not, the widest first."""
+    """Return the causes of everything that was found, the most urgent first, and of those the widest."""
     groups: dict[_Said, list[tuple[str, Entry, Callable[[str], str]]]] = defaultdict(list)
     for environment in result.environments:
         if not environment.entries:
@@ -72,6 +75,17 @@ def causes(result: NightResult) -> tuple[Cause, ...]:
             )
             groups[said].append((environment.environment, entry, general))
     return tuple(sorted((_cause(found) for found in groups.values()), key=_place))
+
+
+def urgency(entry: Entry) -> tuple[int, bool, bool]:
+    """Return how much something presses, the least first.
+
+    What cannot wait comes before everything, then errors, then findings about keys, identities and live policies, then other
+    findings, what is accepted, and notices. So a leaked key is the last thing that a list with a limit drops.
+    """
+    accepted = entry.accepted is not None
+    at_once = entry.id in AT_ONCE and entry.counts
+    return (0 if at_once else _ORDER[entry.gravity], accepted, entry.area not in _AN_ATTACK)
 
 
 def _cause(found: Iterable[tuple[str, Entry, Callable[[str], str]]]) -> Cause:
@@ -95,8 +109,7 @@ def _place(cause: Cause) -> tuple[object, ...]:
     entry = cause.entry
     accepted = entry.accepted
     return (
-        _ORDER[entry.gravity],
-        accepted is not None,
+        urgency(entry),
         -len(cause.environments),
         entry.id,
         entry.title,

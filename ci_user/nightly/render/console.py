@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
+from ci_user.nightly.codes import NOT_CHECKED
 from ci_user.nightly.grouping import Cause, causes
 from ci_user.nightly.model import EnvironmentResult, NightResult
 from ci_user.nightly.render.counts import Counts
 from ci_user.nightly.render.foreign import counted, shown, some, span, when, why
+from ci_user.nightly.shards import NONE
 from ci_user.reports.console import Console
 
 _MOST_NAMES: Final = 40
@@ -22,20 +24,26 @@ def lines(result: NightResult, *, verbose: bool = False) -> list[str]:
 
     Args:
         result: The run.
-        verbose: Whether accepted findings are listed too, and nothing is shortened.
+        verbose: Whether notices and accepted findings are listed too, and nothing is shortened.
     """
     told: list[str] = []
-    for cause in causes(result):
-        if cause.entry.accepted is None or verbose:
-            told += [*_cause(cause, verbose=verbose), ""]
+    for some_causes in _alike(cause for cause in causes(result) if cause.counts or verbose):
+        told += [*_causes(some_causes, verbose=verbose), ""]
     unclean = [one for one in result.environments if one.exit_code]
     unclean.sort(key=lambda one: (one.exit_code, one.environment))
     told += [f"environment {environment_line(one)}" for one in unclean]
     told += [f"environment {shown(name, 200)}: not checked" for name in result.missing]
+    if result.missing:
+        told.append(_line("see", f"docs/runbooks.md#{NOT_CHECKED.runbook}"))
     if unclean or result.missing:
         told.append("")
-    shard = f"shard {shown(result.shard, 40)}: " if result.shard else ""
-    return [*told, f"{shard}{Counts.of(result)}"]
+    counts = Counts.of(result)
+    if counts.notices and not verbose:
+        told.append(
+            f"{counted(counts.notices, 'notice')} {'is' if counts.notices == 1 else 'are'} listed with --verbose"
+        )
+    shard = f"shard {shown(result.shard, 40)}: " if result.shard and result.shard != NONE else ""
+    return [*told, f"{shard}{counts}"]
 
 
 def write(result: NightResult, console: Console) -> None:
@@ -54,24 +62,50 @@ def environment_line(one: EnvironmentResult) -> str:
     return f"{shown(one.environment, 200)}: {', '.join(parts)} ({one.way}, {span(one.seconds)})"
 
 
-def _cause(cause: Cause, *, verbose: bool) -> Iterator[str]:
-    entry = cause.entry
+def _alike(found: Iterable[Cause]) -> Iterable[list[Cause]]:
+    """Return causes of one kind that ask for the same in the same environments together, where the first of them stands."""
+    groups: dict[tuple[object, ...], list[Cause]] = {}
+    for cause in found:
+        entry = cause.entry
+        same = (entry.id, entry.gravity, entry.title, entry.accepted, entry.runbook, cause.fix, cause.environments)
+        groups.setdefault(same, []).append(cause)
+    return groups.values()
+
+
+def _causes(found: list[Cause], *, verbose: bool) -> Iterator[str]:
+    """Yield the lines of one block. A title says what should be true: it never stands beside a gravity without its "fails"."""
+    first, entry, accepted = found[0], found[0].entry, found[0].entry.accepted
     most = None if verbose else _MOST_CHARACTERS
-    names = cause.environments
-    word = "accepted" if entry.accepted else entry.gravity
-    yield f"{word} {entry.id}: {shown(entry.title, most)}"
+    names = first.environments
+    word = "accepted" if accepted else entry.gravity
+    fails = f"fails: {entry.title}"
+    since = min((cause.since for cause in found if cause.since), default=None)
+    yield f"{word} {entry.id}: {shown(first.message or fails, most)}"
     yield f"    in {len(names)}:{' ' * (5 - len(str(len(names))))}{some(names, len(names) if verbose else _MOST_NAMES)}"
-    accepted = entry.accepted
+    if first.where:
+        yield _line("where", first.where, most)
+    yield from _details(first, verbose=verbose)
+    for cause in found[1 : None if verbose else _MOST_DETAILS]:
+        yield _line("also", ": ".join(text for text in (cause.where, cause.message) if text) or fails, most)
+        yield from _details(cause, verbose=verbose)
+    if not verbose and len(found) > _MOST_DETAILS:
+        yield _line("also", f"{len(found) - _MOST_DETAILS} more")
     told = (
-        ("where", cause.where),
-        ("what", cause.message),
-        *(("", detail) for detail in entry.details[: None if verbose else _MOST_DETAILS]),
+        ("fails", entry.title if first.message else ""),
         ("why", why(accepted) if accepted else ""),
-        ("do", "" if accepted else cause.fix),
+        ("do", "" if accepted else first.fix),
         ("see", f"docs/runbooks.md#{entry.runbook}" if entry.runbook else ""),
-        ("since", when(cause.since) if cause.since else ""),
+        ("since", when(since) if since else ""),
     )
     for label, text in told:
         if text:
-            lead = f"{label}:" if label else "-"
-            yield f"    {lead:<8} {shown(text, most)}"
+            yield _line(label, text, most)
+
+
+def _details(cause: Cause, *, verbose: bool) -> Iterator[str]:
+    for detail in cause.entry.details[: None if verbose else _MOST_DETAILS]:
+        yield _line("", detail, None if verbose else _MOST_CHARACTERS)
+
+
+def _line(label: str, text: str, most: int | None = None) -> str:
+    return f"    {f'{label}:' if label else '-':<8} {shown(text, most)}"

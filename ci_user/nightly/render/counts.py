@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final, get_args
 
 from ci_user.nightly.model import NightResult, Way
-from ci_user.nightly.render.foreign import span
+from ci_user.nightly.render.foreign import counted, span
 
 VERDICTS: Final[Mapping[int, str]] = {0: "clean", 1: "error", 3: "findings"}
 """A run's exit codes as words."""
@@ -26,6 +26,7 @@ class Counts:
         missing: Those that were to be checked and were not.
         ways: How many results were reached in which way, those that occur.
         accepted: Findings that are accepted, in all environments.
+        notices: What nobody has to act on, in all environments.
         seconds: From the run's beginning to its end.
     """
 
@@ -36,6 +37,7 @@ class Counts:
     missing: int
     ways: Mapping[str, int]
     accepted: int
+    notices: int
     seconds: float
 
     @classmethod
@@ -51,6 +53,11 @@ class Counts:
             missing=len(result.missing),
             ways={way: ways[way] for way in ("unchanged", *get_args(Way)) if ways[way]},
             accepted=sum(entry.accepted is not None for one in result.environments for entry in one.entries),
+            notices=sum(
+                entry.gravity == "notice" and entry.accepted is None
+                for one in result.environments
+                for entry in one.entries
+            ),
             seconds=max((result.ended - result.began).total_seconds(), 0.0),
         )
 
@@ -65,6 +72,7 @@ class Counts:
             ", ".join((f"{self.clean} of {self.total} clean", *(f"{n} {what}" for n, what in verdicts if n))),
             ", ".join(f"{n} {way}" for way, n in self.ways.items()),
             f"{self.accepted} accepted" if self.accepted else "",
+            counted(self.notices, "notice") if self.notices else "",
             span(self.seconds),
         ]
         return "; ".join(part for part in parts if part)

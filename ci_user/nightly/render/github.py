@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from ci_user.nightly.codes import NOT_CHECKED
 from ci_user.nightly.grouping import Cause, causes
 from ci_user.nightly.model import EnvironmentResult, NightResult
 from ci_user.nightly.render.counts import VERDICTS, Counts
@@ -52,6 +53,7 @@ def summary(result: NightResult, *, most_bytes: int = MOST_BYTES) -> str:
     head = f"## Nightly check: {_TITLES[VERDICTS[result.exit_code]]}\n\n<p>{Counts.of(result)}{shard}</p>\n"
     room = most_bytes - len(head.encode()) - _NOTE_BYTES
     parts, left_out = [head], []
+    accepted_rows = [_cause(cause) for cause in accepted]
     sections = (
         ("causes", ("Gravity", "What", "Environments", "What to do"), [_cause(cause) for cause in told], 0.6),
         (
@@ -60,12 +62,14 @@ def summary(result: NightResult, *, most_bytes: int = MOST_BYTES) -> str:
             [*map(_environment, unclean), *map(_missing, result.missing)],
             0.8,
         ),
-        ("accepted findings", ("Accepted", "What", "Environments", "Why"), [_cause(cause) for cause in accepted], 1.0),
+        ("accepted findings", ("Accepted", "What", "Environments", "Why"), accepted_rows, 1.0),
     )
     for what, headings, rows, share in sections:
         kept, room = _kept(rows, room, share)
         if kept:
-            parts.append(_table(headings, kept))
+            table = _table(headings, kept)
+            folded = rows is accepted_rows
+            parts.append(_folded(counted(len(accepted), "accepted finding"), table) if folded else table)
         if len(kept) < len(rows):
             left_out.append(f"{len(rows) - len(kept)} {what}")
     if left_out:
@@ -126,14 +130,21 @@ def _table(headings: Iterable[str], rows: Iterable[str]) -> str:
     return "\n".join(("<table>", f"<tr>{heads}</tr>", *rows, "</table>", ""))
 
 
+def _folded(what: str, table: str) -> str:
+    """Return a table that is opened by hand: what may stay is the same every night."""
+    return f"<details><summary>{what}</summary>\n{table.rstrip()}\n</details>\n"
+
+
 def _row(*cells: str) -> str:
     return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
 
 
 def _cause(cause: Cause) -> str:
     entry = cause.entry
-    told = (cause.where, cause.message)
-    what = [f"<strong>{entry.id}</strong> {_code(entry.title)}", *(_code(text) for text in told if text)]
+    # A title says what should be true: beside the word error it would be read the wrong way round.
+    what = [f"<strong>{entry.id}</strong> {_code(cause.message) if cause.message else ''}".rstrip()]
+    what += [_code(cause.where)] if cause.where else []
+    what.append(f"Fails: {_code(entry.title)}")
     if entry.accepted is not None:
         lasts = "for good" if entry.accepted.expires == "never" else f"until {_code(entry.accepted.expires, 40)}"
         do = [_code(entry.accepted.reason), f"{_code(entry.accepted.owner, 100)}, {lasts}"]
@@ -165,7 +176,7 @@ def _environment(one: EnvironmentResult) -> str:
 
 
 def _missing(name: str) -> str:
-    return _row(_code(name, 200), "not checked", "", "")
+    return _row(_code(name, 200), "not checked", _code(f"docs/runbooks.md#{NOT_CHECKED.runbook}"), "")
 
 
 def _code(text: str, limit: int = _MOST_CHARACTERS) -> str:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
+from ci_user.nightly.grouping import urgency
 from ci_user.nightly.model import Entry, EnvironmentResult
 from ci_user.nightly.render.markup import Child, Markup, element, joined, lines
 from ci_user.text import plain
@@ -170,10 +171,8 @@ def anchors(environments: Iterable[str]) -> tuple[str, ...]:
 
 
 def open_entries(one: EnvironmentResult) -> tuple[Entry, ...]:
-    """Return what a person has to look at, the gravest first."""
-    return tuple(
-        sorted((entry for entry in one.entries if entry.counts), key=lambda entry: GRAVITIES.index(entry.gravity))
-    )
+    """Return what a person has to look at, the most urgent first."""
+    return tuple(sorted((entry for entry in one.entries if entry.counts), key=urgency))
 
 
 def since(one: EnvironmentResult) -> dt.datetime | None:

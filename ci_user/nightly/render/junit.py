@@ -104,7 +104,7 @@ def _case(environment: str, area: str, name: str) -> Element:
 
 def _lines(entry: Entry) -> Iterator[str]:
     told = (
-        ("", entry.title),
+        ("fails: ", entry.title),
         ("where: ", entry.where),
         ("what:  ", entry.message),
         *(("- ", detail) for detail in entry.details),

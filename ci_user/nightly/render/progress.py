@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Final, Self
 
+from ci_user.nightly.grouping import urgency
 from ci_user.nightly.model import EnvironmentResult
 from ci_user.nightly.render.console import environment_line
 from ci_user.nightly.render.foreign import shown, span
@@ -110,8 +111,7 @@ class Progress:
             row.state, row.way, row.seconds, row.ended = result.verdict, result.way, result.seconds, self._ended
             count = f"{self._ended}/{len(self._rows)}"
         lines = [f"{'! ' if result.exit_code else '  '}{count} {environment_line(result)}"]
-        counting = [entry for entry in result.entries if entry.counts]
-        counting.sort(key=lambda entry: entry.gravity != "error")
+        counting = sorted((entry for entry in result.entries if entry.counts), key=urgency)
         for entry in counting[:_MOST_ENTRIES]:
             where = f"{shown(entry.where, 120)}: " if entry.where else ""
             lines.append(f"    {entry.gravity} {entry.id} {where}{shown(entry.message or entry.title, 300)}")

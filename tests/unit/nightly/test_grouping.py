@@ -75,6 +75,13 @@ def test_errors_come_first_then_the_widest_and_the_accepted_after_the_others() -
     assert [cause.entry.id for cause in found] == ["Z_ERROR", "B_WIDE", "A_NARROW", "A_ACCEPTED", "A_NOTICE"]
 
 
+def test_what_cannot_wait_comes_before_everything_and_who_may_be_in_before_drift() -> None:
+    leaked, foreign = entry("CIUSER_LEAKED", area="keys"), entry("CIUSER_FOREIGN_KEY", area="keys")
+    drift, error = entry("CIUSER_DRIFT"), entry("A_ERROR", gravity="error")
+    found = causes(night(environment("a", drift, error, foreign), environment("b", drift, leaked)))
+    assert [cause.entry.id for cause in found] == ["CIUSER_LEAKED", "A_ERROR", "CIUSER_FOREIGN_KEY", "CIUSER_DRIFT"]
+
+
 def test_a_cause_is_as_old_as_the_oldest_of_its_entries() -> None:
     older = NIGHT - dt.timedelta(days=3)
     every = (environment("a", entry(since=NIGHT)), environment("b", entry(since=older)), environment("c", entry()))

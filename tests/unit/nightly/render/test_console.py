@@ -57,13 +57,13 @@ def test_causes_come_first_with_errors_before_findings_then_what_is_not_clean() 
         missing=("late",),
     )
     assert lines(result) == [
-        "error CIUSER_PLAN_ERROR: Terraform can plan",
+        "error CIUSER_PLAN_ERROR: fails: Terraform can plan",
         "    in 1:    broken",
         "    see:     docs/runbooks.md#terraform-failed",
         "",
-        "finding CIUSER_DRIFT: AWS is as it was left",
+        "finding CIUSER_DRIFT: {prefix}-deploy was changed",
         "    in 2:    dev, prod",
-        "    what:    {prefix}-deploy was changed",
+        "    fails:   AWS is as it was left",
         "    do:      run `invoke deploy`",
         "    since:   2031-05-06 03:00 UTC",
         "",
@@ -71,6 +71,7 @@ def test_causes_come_first_with_errors_before_findings_then_what_is_not_clean() 
         "environment dev: 1 finding (planned, 2.5 s)",
         "environment prod: 1 finding (planned, 2.5 s)",
         "environment late: not checked",
+        "    see:     docs/runbooks.md#nightly-not-checked",
         "",
         "1 of 5 clean, 1 with errors, 2 with findings, 1 not checked; 4 planned; 41 s",
     ]
@@ -80,6 +81,37 @@ def test_what_is_accepted_is_counted_and_only_listed_when_asked_for() -> None:
     result = night(environment("prod", ACCEPTED))
     assert lines(result) == ["1 of 1 clean; 1 planned; 1 accepted; 41 s"]
     assert "    why:     known (ops, for good)" in lines(result, verbose=True)
+
+
+def test_notices_are_counted_and_only_listed_when_asked_for() -> None:
+    result = night(environment("prod", entry("CIUSER_BUSY", gravity="notice", message="its journal was just written")))
+    assert lines(result) == ["1 notice is listed with --verbose", "1 of 1 clean; 1 planned; 1 notice; 41 s"]
+    assert "notice CIUSER_BUSY: its journal was just written" in lines(result, verbose=True)
+
+
+def test_what_asks_for_the_same_in_the_same_environments_is_one_block() -> None:
+    one, other = (entry(where=f"module.{it}", message=f"{it} changed", fix="deploy") for it in "ab")
+    told = lines(night(environment("dev", other), environment("prod", one, other)))
+    assert told[:6] == [
+        "finding CIUSER_DRIFT: b changed",
+        "    in 2:    dev, prod",
+        "    where:   module.b",
+        "    fails:   AWS is as it was left",
+        "    do:      deploy",
+        "",
+    ]
+    assert lines(night(environment("prod", one, other)))[:6] == [
+        "finding CIUSER_DRIFT: a changed",
+        "    in 1:    prod",
+        "    where:   module.a",
+        "    also:    module.b: b changed",
+        "    fails:   AWS is as it was left",
+        "    do:      deploy",
+    ]
+
+
+def test_a_merge_of_nothing_names_no_shard() -> None:
+    assert lines(night(missing=("shard 1/3",), shard="none"))[-1].startswith("0 of 1 clean")
 
 
 def test_many_names_are_shortened_unless_everything_is_asked_for() -> None:

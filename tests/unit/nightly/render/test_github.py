@@ -72,9 +72,9 @@ def test_the_summary_names_causes_environments_and_what_to_do() -> None:
     written = summary(night(environment("prod", found, accepted), environment("ok"), missing=("late",), shard="1/3"))
     assert written.startswith("## Nightly check: not everything could be checked\n\n<p>1 of 3 clean, 1 with findings, ")
     assert page(night(environment("prod", found))).codes == [
-        "AWS is as it was left",
-        "module.x",
         "was changed",
+        "module.x",
+        "AWS is as it was left",
         "prod",
         "run `invoke deploy`",
         "docs/runbooks.md#nightly-drift",
