@@ -159,14 +159,15 @@ def _foreign(keys: Keys) -> Iterator[Entry]:
         used = keys.seen.uses.get(key.id)
         use = f", last used {_time(used.at)} in {plain(used.service, 100)}" if used and used.at else ", never used"
         state = "active" if key.active else "inactive"
-        told = f"nothing here made it: {state}, made {_time(key.created)}{use}"
+        told = f"nothing here made this key: {state}, made {_time(key.created)}{use}"
         details = ["perhaps an interrupted run made it: `invoke deploy` finds out"] if meant else []
         details += [
             f"{plain(target, 300)} holds it"
             for target, one in keys.held.items()
             if key.id in (one.current, one.pending)
         ]
-        yield codes.FOREIGN_KEY.entry(key.id, told, details=details)
+        fix = codes.FOREIGN_KEY.fix.replace("ID", key.id)
+        yield codes.FOREIGN_KEY.entry(key.id, told, fix=fix, details=details)
 
 
 def _delivered(keys: Keys) -> Iterator[Entry]:
@@ -243,11 +244,16 @@ def _stuck(keys: Keys) -> Iterator[Entry]:
     records = in_states(keys.journal, *UNFINISHED)
     for record in records:
         since = record.times[record.state]
-        if now - since >= longest:
+        if _stopped(now, since, longest):
             yield codes.STUCK.entry(record.id, f"a run stopped when it was {record.state}, {_time(since)}")
-    if intent is not None and not records and now - intent.at >= longest:
+    if intent is not None and not records and _stopped(now, intent.at, longest):
         told = f"a run meant to make a key ({intent.reason}) {_time(intent.at)}, and did not come back to it"
         yield codes.STUCK.entry(intent.id, told)
+
+
+def _stopped(now: dt.datetime, since: dt.datetime, longest: dt.timedelta) -> bool:
+    # Nor is what was begun far in the future: nobody comes back to it before that.
+    return now - since >= longest or since - now >= SETTLING
 
 
 def _lease(keys: Keys) -> Iterator[Entry]:

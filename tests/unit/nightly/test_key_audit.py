@@ -224,6 +224,13 @@ LISTED = st.lists(
 RECORDS = st.lists(
     st.builds(record, st.sampled_from(IDS), st.sampled_from(STATES), AGES), max_size=3, unique_by=lambda r: r.id
 )
+
+
+def test_a_run_that_stopped_in_the_far_future_stopped() -> None:
+    tomorrow = record(OLD, "minted", -dt.timedelta(days=1))
+    assert ("ROTATION_STUCK", "finding") in told(judged(keys(), journal(tomorrow)))
+
+
 HOLDS = st.builds(Held, st.sampled_from((None, *IDS)), st.sampled_from((None, *IDS)), st.booleans())
 
 

@@ -121,6 +121,28 @@ def test_a_user_without_its_boundary_becomes_more(loaded: Loaded) -> None:
     assert any("it has none" in line for line in free.access)
 
 
+def test_who_may_do_everything_is_told_so_and_nothing_else(loaded: Loaded) -> None:
+    seen = with_group(as_deployed(loaded), policy(allow("*")))
+    assert seen.user is not None
+    free = judged(dataclasses.replace(seen, user=dataclasses.replace(seen.user, boundary_arn=None)), loaded)
+    (finding,) = free.findings
+    assert finding.check == "CIUSER_LIVE_2"
+    assert finding.message.startswith("it may do everything already")
+    assert ";" not in finding.message
+
+
+def test_an_older_boundary_of_this_tool_is_no_lint(loaded: Loaded) -> None:
+    seen = as_deployed(loaded)
+    assert seen.user is not None
+    arn = seen.user.boundary_arn
+    assert arn is not None
+    document = json.loads(seen.policies[arn].document)
+    document["Statement"].append({"Effect": "Deny", "Action": "s3:DeleteBucket", "Resource": "arn:aws:s3:::older"})
+    older = dataclasses.replace(seen.policies[arn], document=json.dumps(document))
+    found = judged(dataclasses.replace(seen, policies={**seen.policies, arn: older}), loaded)
+    assert not [one for one in found.entries if one.id == "CIUSER_LINT"]
+
+
 def test_every_service_is_one_grant(loaded: Loaded) -> None:
     found = judged(with_group(as_deployed(loaded), policy(allow("*"))), loaded)
     assert [(one.service, len(one.levels), one.everywhere) for one in found.grants if one.holder == "people"] == [
