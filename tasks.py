@@ -407,7 +407,7 @@ def check(
     iterable=["only"],
     help=_ONLY | _JSON | {"shards": "How many jobs share the work: list those in place of the environments."},
 )
-def environments(_: Context, only: list[str], shards: int = 0, json: bool = False) -> None:
+def environments(_: Context, only: list[str], shards: str = "", json: bool = False) -> None:
     """List the environments that `invoke check --all` is about; with --json as a CI matrix."""
     _nightly("environments", only=only, shards=shards, json=json)
 
@@ -431,7 +431,7 @@ def reports_merge(
     result: list[str],
     out: str = "",
     history: str = "",
-    expect: int = 0,
+    expect: str = "",
     github: bool = False,
     json: bool = False,
     verbose: bool = False,

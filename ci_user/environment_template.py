@@ -49,6 +49,11 @@ protected: false
 #     external_id: what-the-trust-policy-asks-for
 #     session_name: ci-user
 
+# How `invoke check` gets in, with a login that may only read (docs/nightly.md). Without this: as `access`; {}: ambient credentials.
+# check_access:
+#   role:
+#     arn: arn:@PARTITION@:iam::111111111111:role/ci-user-nightly
+
 # What the pipeline may do. Policies of terraform/policies, without .json, and your own: files and directories, relative to the
 # repository's root or to environments/, and existing managed policies. They are packed into as few managed policies as fit.
 policies:

@@ -219,12 +219,13 @@ def _github(result: NightResult, directory: Path | None) -> Sequence[str]:
     return workflow_commands(result)
 
 
-def environments(console: Console, *, only: list[str], shards: int) -> Report:
+def environments(console: Console, *, only: list[str], shards: int | str) -> Report:
     """`invoke environments`."""
     from ci_user.nightly.selection import Fleet, matching
     from ci_user.nightly.shards import SHARDS_AT_MOST
 
     del console
+    shards = _number(shards, "--shards")
     if not 0 <= shards <= SHARDS_AT_MOST:
         raise UsageError(f"{shards} shards cannot be", where="--shards", expected=f"1 to {SHARDS_AT_MOST}")
     names = list(matching(Fleet.load(commands.ROOT), only))
@@ -236,10 +237,11 @@ def environments(console: Console, *, only: list[str], shards: int) -> Report:
     return Lines(parts, {"shard": parts})
 
 
-def merge(console: Console, *, result: list[str], out: str, history: str, expect: int, github: bool) -> Report:
+def merge(console: Console, *, result: list[str], out: str, history: str, expect: int | str, github: bool) -> Report:
     """`invoke reports.merge`."""
     from ci_user.nightly import merging, output
 
+    expect = _number(expect, "--expect")
     if not out:
         raise UsageError("no directory was named", where="--out", expected="--out DIR, where the joined results go")
     directory = output.ready(Path(out).absolute())
@@ -293,6 +295,16 @@ def notify(console: Console, *, result: str, details: bool) -> Report:
         )
     webhook.send(Secret(url), webhook.payload(merging.read_result(_directory(result)), details=details))
     return Lines(["the webhook was told"], {"told": True})
+
+
+def _number(text: int | str, flag: str) -> int:
+    # Invoke itself answers a flag that is no number with a traceback.
+    try:
+        return int(text or 0)
+    except ValueError:
+        raise UsageError(
+            f"{text!r} is no number", where=flag, expected="how many shards there are, such as 3"
+        ) from None
 
 
 def _directory(text: str) -> Path:

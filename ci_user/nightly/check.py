@@ -200,6 +200,9 @@ def failed(environment: Environment | None, name: str, error: CiUserError, began
         began: When its check began, by ``time.monotonic``.
     """
     what, *more = error.what.split("\n")
+    if more and what.endswith(":"):
+        # A heading alone says nothing where details are not shown.
+        what = f"{what} {more[0].strip()}"
     entry = codes.NOT_CHECKED.entry(
         error.where or f"environments/{name}.yaml",
         what,
@@ -408,5 +411,6 @@ def _entry(finding: Finding, areas: Mapping[tuple[str, str], Area]) -> Entry:
         where=finding.resource,
         message=finding.message,
         fix=finding.fix,
-        runbook="findings",
+        # What is live is there already: its section says what to do about it, not how to mend a plan.
+        runbook="nightly-live" if live else "findings",
     )

@@ -16,7 +16,7 @@ from ci_user.errors import EnvironmentFileError, UsageError
 
 ROOT = Path(__file__).parents[2]
 TODAY = date(2026, 11, 24)
-KEYS = {"access", "key", "region", "account_id", "kms_key", "tags", "known_drift"}
+KEYS = {"access", "check_access", "key", "region", "account_id", "kms_key", "tags", "known_drift"}
 """What the template shows commented out."""
 KNOWN = {
     "resource": "module.ci_user.aws_iam_user.this",
@@ -143,6 +143,7 @@ def test_what_is_commented_out_in_the_template_is_valid_too(tmp_path: Path) -> N
     one = load("staging", tmp_path, today=TODAY)
     assert one.access is not None
     assert one.access.role is not None
+    assert one.check_access is not None
     assert one.state.kms_key is not None
     assert one.tags
     assert one.accepted_findings

@@ -302,8 +302,8 @@ def test_the_shards_of_the_matrix_check_every_environment_once(asked: Asked) -> 
     assert sorted(parts_of_it) == list(FLEET.names)
 
 
-@pytest.mark.parametrize("shards", [-1, 1001])
-def test_a_number_of_shards_that_cannot_be_is_refused(asked: Asked, shards: int) -> None:
+@pytest.mark.parametrize("shards", [-1, 1001, "x", "1e2"])
+def test_a_number_of_shards_that_cannot_be_is_refused(asked: Asked, shards: int | str) -> None:
     with pytest.raises(UsageError) as caught:
         night_commands.environments(Listening(), only=[], shards=shards)
     assert caught.value.where == "--shards"
@@ -332,6 +332,7 @@ def merged(**flags: Any) -> Any:
         ({"out": "out"}, "there is no result to merge"),
         ({"out": "out", "result": ["one"], "expect": -1}, "--expect -1"),
         ({"out": "out", "result": ["one"], "expect": 1001}, "--expect 1001"),
+        ({"out": "out", "result": ["one"], "expect": "many"}, "'many' is no number"),
     ],
 )
 def test_what_cannot_be_merged_is_one_clear_error(
