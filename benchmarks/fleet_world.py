@@ -161,16 +161,15 @@ class World:
 
         StateBucket(access, _bucket(account_id), account_id, self.aws.region, "aws", None).bootstrap()
 
-    def _account(self, account_id: str, with_role: bool) -> AwsAccess:
-        """Return the way in of an account's root, after the account has its state bucket and, where wanted, its role."""
+    def root_of(self, account_id: str) -> AwsAccess:
+        """Return the way in of an account's root: the embedded AWS takes an account's number for the key of its root."""
         from botocore.session import Session
 
         from ci_user.credentials import AwsAccess
 
         session = Session()
-        # The embedded AWS takes an account's number for the key of its root.
         session.set_credentials(account_id, "test")
-        access = AwsAccess(
+        return AwsAccess(
             session,
             account_id=account_id,
             region=self.aws.region,
@@ -178,6 +177,10 @@ class World:
             endpoint_url=self.aws.endpoint_url,
             loopback=True,
         )
+
+    def _account(self, account_id: str, with_role: bool) -> AwsAccess:
+        """Return the way in of an account's root, after the account has its state bucket and, where wanted, its role."""
+        access = self.root_of(account_id)
         self.bucket(account_id, access)
         if with_role:
             trust = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{self.aws.account_id}:root"}}
