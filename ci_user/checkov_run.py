@@ -33,7 +33,7 @@ from types import SimpleNamespace
 from typing import Any, Final
 
 from ci_user.errors import ScanError
-from ci_user.findings import Finding
+from ci_user.findings import GENERAL, Finding
 
 _SETTINGS: Final = re.compile(
     r"(CHECKOV|CKV|BC|PRISMA|RENDER|CREATE|PROXY|VCS)_.*|LOG_LEVEL|EVAL_TF_PLAN_AFTER_UNKNOWN|RAW_TF_IN_GRAPH"
@@ -328,7 +328,7 @@ def _result(report: Any, watch: _Watch, version: str) -> CheckovReport:
 
 def _message(keys: object) -> str:
     named = [str(key) for key in keys if key] if isinstance(keys, list) else []
-    return f"see {', '.join(named[:3])}" if named else "it does not meet this"
+    return f"see {', '.join(named[:3])}" if named else GENERAL
 
 
 def _untrusted(what: str) -> ScanError:

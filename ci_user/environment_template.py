@@ -49,7 +49,7 @@ protected: false
 #     external_id: what-the-trust-policy-asks-for
 #     session_name: ci-user
 
-# How `invoke check` gets in, with a login that may only read (docs/nightly.md). Without this: as `access`; {}: ambient credentials.
+# How `invoke check` gets in, with a login that may only read (docs/nightly.md). Without this: as `access`; {} is ambient.
 # check_access:
 #   role:
 #     arn: arn:@PARTITION@:iam::111111111111:role/ci-user-nightly

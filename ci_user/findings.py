@@ -10,6 +10,9 @@ from typing import Final, Protocol
 SOON: Final = timedelta(days=30)
 """An acceptance whose last day is at most this far away is said to expire soon."""
 
+GENERAL: Final = "it does not meet this"
+"""A message that says no more than the check's name."""
+
 
 @dataclass(frozen=True, order=True)
 class Finding:

@@ -100,7 +100,7 @@ def judge_hanging(
         yield _finding(
             environment,
             "The CI user has its boundary",
-            f"its boundary is {plain(live.boundary_arn or 'none')}",
+            f"its boundary is {plain(live.boundary_arn)}" if live.boundary_arn else "it has no boundary",
             f"`invoke deploy --env {environment.name}` puts {environment.boundary_arn} back",
         )
     for group in live.groups if groups else ():

@@ -17,7 +17,7 @@ from ci_user import revocation
 from ci_user.environment_policies import ExistingPolicy
 from ci_user.errors import CiUserError
 from ci_user.files import private_directory
-from ci_user.findings import Finding, judge
+from ci_user.findings import GENERAL, Finding, judge
 from ci_user.judging import context_of, never_acceptable
 from ci_user.lease import peek
 from ci_user.live_policies import managed_document
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 Stage = Callable[[str], None]
 """Told what is done now, in one word: for the table of progress."""
 
+_NOT_SO: Final = "not so: "
 _PLANS_AT_MOST: Final = 2
 _RECORD_DAYS: Final = 30
 _RECORD_SPREAD: Final = 10
@@ -403,13 +404,18 @@ def _weighed(verdict: Verdict, judged: Judged) -> Iterator[Entry]:
 
 def _entry(finding: Finding, areas: Mapping[tuple[str, str], Area]) -> Entry:
     live = finding.check.startswith("CIUSER_LIVE_")
+    message = finding.message
+    if finding.check.startswith("CKV") and not message.startswith(_NOT_SO):  # which a record says already
+        # checkov names a rule and says no more than where: that alone is no sentence about what was found.
+        rest = message.removeprefix(GENERAL)
+        message = f"{_NOT_SO}{finding.name}{'' if len(rest) < len(message) else '; '}{rest}"
     return Entry(
         id=finding.check,
         area=areas.get((finding.check, finding.resource), "identity" if live else "scan"),
         gravity="finding",
         title=finding.name,
         where=finding.resource,
-        message=finding.message,
+        message=message,
         fix=finding.fix,
         # What is live is there already: its section says what to do about it, not how to mend a plan.
         runbook="nightly-live" if live else "findings",

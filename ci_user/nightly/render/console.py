@@ -10,7 +10,7 @@ from ci_user.nightly.codes import NOT_CHECKED
 from ci_user.nightly.grouping import Cause, causes
 from ci_user.nightly.model import EnvironmentResult, NightResult
 from ci_user.nightly.render.counts import Counts
-from ci_user.nightly.render.foreign import counted, shown, some, span, when, why
+from ci_user.nightly.render.foreign import counted, file_of, shown, some, span, when, why
 from ci_user.nightly.shards import NONE
 from ci_user.reports.console import Console
 
@@ -32,7 +32,11 @@ def lines(result: NightResult, *, verbose: bool = False) -> list[str]:
     unclean = [one for one in result.environments if one.exit_code]
     unclean.sort(key=lambda one: (one.exit_code, one.environment))
     told += [f"environment {environment_line(one)}" for one in unclean]
-    told += [f"environment {shown(name, 200)}: not checked" for name in result.missing]
+    # A shard that is not there, or a result that cannot be read, is no environment.
+    told += [
+        f"environment {name}: not checked" if file_of(name) else f"not checked: {shown(name, 500)}"
+        for name in result.missing
+    ]
     if result.missing:
         told.append(_line("see", f"docs/runbooks.md#{NOT_CHECKED.runbook}"))
     if unclean or result.missing:
@@ -91,7 +95,7 @@ def _causes(found: list[Cause], *, verbose: bool) -> Iterator[str]:
     if not verbose and len(found) > _MOST_DETAILS:
         yield _line("also", f"{len(found) - _MOST_DETAILS} more")
     told = (
-        ("fails", entry.title if first.message else ""),
+        ("fails", entry.title if first.message and entry.title not in first.message else ""),
         ("why", why(accepted) if accepted else ""),
         ("do", "" if accepted else first.fix),
         ("see", f"docs/runbooks.md#{entry.runbook}" if entry.runbook else ""),

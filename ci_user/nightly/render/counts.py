@@ -7,11 +7,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, get_args
 
+from ci_user.nightly.codes import AT_ONCE
 from ci_user.nightly.model import NightResult, Way
 from ci_user.nightly.render.foreign import counted, span
 
 VERDICTS: Final[Mapping[int, str]] = {0: "clean", 1: "error", 3: "findings"}
 """A run's exit codes as words."""
+
+
+def told_in_words(result: NightResult) -> str:
+    """Return how a run ended, for who reads no further; it names nothing that a channel of many should not know."""
+    entries = [entry for one in result.environments for entry in one.entries if entry.counts]
+    told = "not everything could be checked" if result.exit_code == 1 else "everything is clean"
+    if any(entry.id in AT_ONCE for entry in entries):
+        told = "A LEAKED KEY: act at once" + (f"; {told}" if result.exit_code == 1 else "")
+    elif any(entry.gravity == "finding" for entry in entries):
+        told = f"{told}, and a person has to look" if result.exit_code == 1 else "a person has to look"
+    return told
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Final
 from ci_user.nightly.codes import NOT_CHECKED
 from ci_user.nightly.grouping import Cause, causes
 from ci_user.nightly.model import EnvironmentResult, NightResult
-from ci_user.nightly.render.counts import VERDICTS, Counts
+from ci_user.nightly.render.counts import Counts, told_in_words
 from ci_user.nightly.render.foreign import counted, file_of, shown, some, span, when
 from ci_user.text import plain
 
@@ -25,11 +25,6 @@ _FEW: Final = 10
 _MANY: Final = 200
 _MOST_CHARACTERS: Final = 500
 _KINDS: Final = {"error": "error", "finding": "warning", "notice": "notice"}
-_TITLES: Final = {
-    "clean": "everything is clean",
-    "findings": "a person has to look",
-    "error": "not everything could be checked",
-}
 
 
 def summary(result: NightResult, *, most_bytes: int = MOST_BYTES) -> str:
@@ -50,7 +45,7 @@ def summary(result: NightResult, *, most_bytes: int = MOST_BYTES) -> str:
         (one for one in result.environments if one.exit_code), key=lambda one: (one.exit_code, one.environment)
     )
     shard = f", shard {_code(result.shard, 40)}" if result.shard else ""
-    head = f"## Nightly check: {_TITLES[VERDICTS[result.exit_code]]}\n\n<p>{Counts.of(result)}{shard}</p>\n"
+    head = f"## Nightly check: {told_in_words(result)}\n\n<p>{Counts.of(result)}{shard}</p>\n"
     room = most_bytes - len(head.encode()) - _NOTE_BYTES
     parts, left_out = [head], []
     accepted_rows = [_cause(cause) for cause in accepted]
@@ -144,7 +139,8 @@ def _cause(cause: Cause) -> str:
     # A title says what should be true: beside the word error it would be read the wrong way round.
     what = [f"<strong>{entry.id}</strong> {_code(cause.message) if cause.message else ''}".rstrip()]
     what += [_code(cause.where)] if cause.where else []
-    what.append(f"Fails: {_code(entry.title)}")
+    if entry.title not in cause.message:
+        what.append(f"Fails: {_code(entry.title)}")
     if entry.accepted is not None:
         lasts = "for good" if entry.accepted.expires == "never" else f"until {_code(entry.accepted.expires, 40)}"
         do = [_code(entry.accepted.reason), f"{_code(entry.accepted.owner, 100)}, {lasts}"]

@@ -51,7 +51,9 @@ def page(result: NightResult, nights: Sequence[Night] = ()) -> str:
             "main",
             element(
                 "div",
-                html_fleet.causes(causes(result), dict(zip((name for _, name in where), pages, strict=True))),
+                html_fleet.causes(
+                    causes(result), dict(zip((name for _, name in where), pages, strict=True)), result.missing
+                ),
                 html_fleet.fleet(result, ordered, pages),
                 _history(nights),
                 id="overview",
@@ -60,7 +62,10 @@ def page(result: NightResult, nights: Sequence[Night] = ()) -> str:
             id="content",
             tabindex=-1,
         ),
-        element("footer", element("p", result.tool, " · schema ", str(result.schema_version), " · times are in UTC")),
+        element(
+            "footer",
+            element("p", html_fleet.version(result), " · schema ", str(result.schema_version), " · times are in UTC"),
+        ),
     )
     return f"{_head(result)}\n{body}\n</html>\n"
 

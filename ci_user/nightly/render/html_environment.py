@@ -163,7 +163,9 @@ def _parts(one: EnvironmentResult, anchor: str) -> Iterator[Markup]:
     if one.changes:
         yield section(f"{anchor}.plan", "Plan", *changes(one.changes))
     if one.access:
-        note = "What the CI user could do after the plan, and cannot now (+), and the other way round (-)."
+        note = (
+            "What a deploy would let the CI user do (+) or no longer do (-), and where AWS is other than the files say."
+        )
         yield section(f"{anchor}.access", "Access", _access(one.access), note=note)
     if one.keys:
         yield section(f"{anchor}.keys", "Keys", *keys(one.keys, one.checked_at, anchor))

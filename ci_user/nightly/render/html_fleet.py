@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
+from ci_user.nightly.codes import NOT_CHECKED
 from ci_user.nightly.model import EnvironmentResult, NightResult
 from ci_user.nightly.render.html_parts import (
     ago,
@@ -55,6 +56,11 @@ def verdict(result: NightResult) -> str:
     return ", ".join(told)
 
 
+def version(result: NightResult) -> str:
+    """Return what made the result; a bare number would say nothing."""
+    return f"ci-user {result.tool}" if result.tool[:1].isdigit() else result.tool
+
+
 def masthead(result: NightResult) -> Markup:
     """Return the page's header."""
     of = numbers(result)
@@ -76,29 +82,31 @@ def masthead(result: NightResult) -> Markup:
             f", {counted(every, 'environment')} in {lasted(result.began, result.ended)}",
             shard,
             " · ",
-            result.tool,
+            version(result),
             class_="quiet",
         ),
     )
 
 
-def causes(every: Sequence[Cause], pages: Mapping[str, str]) -> Markup | None:
+def causes(every: Sequence[Cause], pages: Mapping[str, str], missing: Sequence[str] = ()) -> Markup | None:
     """Return what is wrong, each cause once with the environments that have it.
 
     Args:
         every: The causes, the gravest first.
         pages: The anchor of each environment's page.
+        missing: What was to be checked and was not.
     """
     wrong = [cause for cause in every if cause.counts]
     known = [cause for cause in every if not cause.counts and cause.entry.accepted is None]
-    if not wrong and not known:
+    if not wrong and not known and not missing:
         return None
     return element(
         "section",
-        element("h2", "What is wrong" if wrong else "Good to know", id="causes"),
+        element("h2", "What is wrong" if wrong or missing else "Good to know", id="causes"),
+        _not_checked(sorted(missing), pages) if missing else None,
         (_cause(cause, pages) for cause in wrong[:_CAUSES]),
         _folded(wrong[_CAUSES:], "more cause", pages),
-        _folded(known, "notice", pages, opened=not wrong),
+        _folded(known, "notice", pages, opened=not wrong and not missing),
         aria_labelledby="causes",
         class_="causes",
     )
@@ -125,10 +133,30 @@ def _cause(cause: Cause, pages: Mapping[str, str]) -> Markup:
             class_="kind",
         ),
         failing(entry, cause.message, cause.where, "h3"),
-        element("p", element("strong", "What to do: "), spoken(cause.fix), class_="fix") if cause.fix else None,
+        _to_do(cause.fix, entry.runbook),
         _names(first, pages),
         element("details", element("summary", f"{len(others):,} more"), _names(others, pages)) if others else None,
         class_=f"entry {entry.gravity}",
+    )
+
+
+def _to_do(fix: str, runbook: str | None) -> Markup | None:
+    told = [spoken(fix)] if fix else []
+    see = code(f"docs/runbooks.md#{runbook}") if runbook else None
+    if not told and see is None:
+        return None
+    return element("p", element("strong", "What to do: "), told, " " if told and see else None, see, class_="fix")
+
+
+def _not_checked(missing: Sequence[str], pages: Mapping[str, str]) -> Markup:
+    return element(
+        "article",
+        element("p", badge("error", "not checked"), class_="kind"),
+        element("h3", "It was to be checked, and left no result", class_="what"),
+        _to_do("look at that job's log, then run the failed jobs again", NOT_CHECKED.runbook),
+        _names(missing[:_NAMES], pages),
+        element("p", f"and {len(missing) - _NAMES:,} more", class_="note") if len(missing) > _NAMES else None,
+        class_="entry error",
     )
 
 

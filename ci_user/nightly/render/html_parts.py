@@ -120,7 +120,11 @@ def failing(entry: Entry, message: str, where: str, level: str = "h4") -> Iterat
     first, _, rest = message.partition("\n")
     expected = f"Fails: {entry.title}"
     yield element(level, spoken(first or expected), class_="what")
-    aside = [part for part in (code(where) if where else None, expected if first else None) if part]
+    aside = [
+        part
+        for part in (code(where) if where else None, expected if first and entry.title not in first else None)
+        if part
+    ]
     if aside:
         yield element("p", aside[0], (" · ", aside[1]) if aside[1:] else None, class_="note")
     if rest:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
+from ci_user.nightly.grouping import urgency
 from ci_user.nightly.model import Acceptance, Entry, NightResult
 from ci_user.nightly.render.foreign import file_of, shown, why
 
@@ -61,8 +62,7 @@ def _gravest_first(one: _Found) -> tuple[object, ...]:
     environment, entry = one
     return (
         not entry.counts,
-        list(_LEVELS).index(entry.gravity),
-        entry.accepted is not None,
+        urgency(entry),
         environment,
         entry.id,
         entry.where,

@@ -14,7 +14,7 @@ from ci_user.backends.http import LONGEST_WAIT, RedirectError, retry_after, sess
 from ci_user.errors import CiUserError, UsageError
 from ci_user.nightly.grouping import Cause, causes
 from ci_user.nightly.model import NightResult
-from ci_user.nightly.render.counts import VERDICTS, Counts
+from ci_user.nightly.render.counts import Counts, told_in_words
 from ci_user.secret import Secret
 from ci_user.text import plain
 
@@ -22,11 +22,6 @@ VARIABLE: Final = "CI_USER_WEBHOOK_URL"
 _MOST_CAUSES: Final = 10
 _MOST_NAMES: Final = 10
 _MOST_CHARACTERS: Final = 200
-_WORDS: Final = {
-    "clean": "everything is clean",
-    "findings": "a person has to look",
-    "error": "not everything could be checked",
-}
 
 
 def payload(result: NightResult, *, details: bool = False) -> dict[str, Any]:
@@ -37,7 +32,7 @@ def payload(result: NightResult, *, details: bool = False) -> dict[str, Any]:
         details: Whether causes and names of environments are told, and not only how many there are. Who reads the channel
             then knows what is wrong in which account.
     """
-    lines = [f"Nightly check: {_WORDS[VERDICTS[result.exit_code]]}. {Counts.of(result)}."]
+    lines = [f"Nightly check: {told_in_words(result)}. {Counts.of(result)}."]
     if details:
         told = [cause for cause in causes(result) if cause.entry.counts]
         lines += [_line(cause) for cause in told[:_MOST_CAUSES]]

@@ -42,7 +42,7 @@ def test_no_user_is_not_deployed_and_tells_what_is_left() -> None:
 @pytest.mark.parametrize(
     ("changes", "part"),
     [
-        ({"boundary_arn": None}, "its boundary is none"),
+        ({"boundary_arn": None}, "it has no boundary"),
         ({"boundary_arn": "arn:aws:iam::aws:policy/AdministratorAccess"}, "AdministratorAccess"),
         ({"attached": ("arn:aws:iam::aws:policy/ReadOnlyAccess",)}, "ReadOnlyAccess is attached to it"),
         ({"attached": ("arn:aws:iam::111111111111:policy/AWSCompromisedKeyQuarantineV3",)}, "is not AWS's"),

@@ -70,7 +70,9 @@ def test_the_summary_names_causes_environments_and_what_to_do() -> None:
         where="module.x", message="was changed", fix="run `invoke deploy`", since=NIGHT, runbook="nightly-drift"
     )
     written = summary(night(environment("prod", found, accepted), environment("ok"), missing=("late",), shard="1/3"))
-    assert written.startswith("## Nightly check: not everything could be checked\n\n<p>1 of 3 clean, 1 with findings, ")
+    assert written.startswith(
+        "## Nightly check: not everything could be checked, and a person has to look\n\n<p>1 of 3 clean, 1 with findings, "
+    )
     assert page(night(environment("prod", found))).codes == [
         "was changed",
         "module.x",

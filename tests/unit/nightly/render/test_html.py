@@ -313,3 +313,9 @@ def _contrast(one: str, other: str) -> float:
 def test_a_thousand_environments_are_no_heavy_file() -> None:
     few, more = len(page(night(10)).encode()), len(page(night(60)).encode())
     assert few + (more - few) / 50 * 1_000 < 10_000_000
+
+
+def test_what_was_not_checked_is_told_before_everything_with_what_to_do() -> None:
+    text = page(night(1, 0).model_copy(update={"environments": (environment("good"),), "missing": ("shard 2/3",)}))
+    assert text.index("left no result") < text.index("Environments</")
+    assert "docs/runbooks.md#nightly-not-checked" in text

@@ -65,9 +65,15 @@ def hook() -> Iterator[Hook]:
 def test_counts_and_the_verdict_are_all_that_is_told() -> None:
     result = night(environment("prod", entry(message="was changed")), environment("dev"), missing=("late",))
     assert payload(result) == {
-        "text": "Nightly check: not everything could be checked. "
+        "text": "Nightly check: not everything could be checked, and a person has to look. "
         "1 of 3 clean, 1 with findings, 1 not checked; 2 planned; 41 s."
     }
+
+
+def test_a_leaked_key_is_told_without_details_too() -> None:
+    leaked = environment("prod", entry("CIUSER_LEAKED", area="keys", message="AKIA of prod"))
+    assert payload(night(leaked))["text"].startswith("Nightly check: A LEAKED KEY: act at once. 0 of 1 clean")
+    assert "prod" not in payload(night(leaked))["text"]
 
 
 def test_details_are_told_on_request() -> None:
