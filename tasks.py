@@ -352,6 +352,7 @@ _GITHUB = {"github": "Also write GitHub's step summary and annotations."}
     | _JSON
     | _VERBOSE
     | {
+        "verbose": "Also list notices and what is accepted, and say what the tool does, step by step; never a secret.",
         "all": "Every environment that is no sandbox.",
         "shard": "Only this part of them, such as 3/10: for the jobs of a CI matrix.",
         "full": "Plan every environment, also those in which nothing has changed.",

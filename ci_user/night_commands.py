@@ -253,9 +253,15 @@ def merge(console: Console, *, result: list[str], out: str, history: str, expect
         from ci_user.nightly import history as past
 
         file = Path(history).absolute()
-        joined = past.since(file, joined)
-        past.append(file, joined)
-        nights = past.nights(file, _NIGHTS)
+        try:
+            dated = past.since(file, joined)
+            past.append(file, dated)
+            nights = past.nights(file, _NIGHTS)
+        except UsageError:
+            # No verdict depends on the history: the report is there without it, and the run fails all the same.
+            output.write_all(directory, joined, output.records_of(places))
+            raise
+        joined = dated
     output.write_all(directory, joined, output.records_of(places), nights)
     return NightReport(joined, console.verbose, _github(joined, directory) if github else ())
 

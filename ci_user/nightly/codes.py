@@ -160,7 +160,8 @@ FOREIGN_KEY: Final = Code(
     "keys",
     "finding",
     "Every access key was made and delivered by this tool",
-    "find out who made it (CloudTrail: CreateAccessKey); if nobody needs it: `invoke revoke --delete-key ID`",
+    "find out who made it (CloudTrail: CreateAccessKey); when nobody needs it, delete it in IAM; when nobody can say whose it is,"
+    " `invoke revoke --delete-key ID`, which replaces the delivered key too",
     "foreign-key",
 )
 NO_KEY: Final = Code(
@@ -256,7 +257,7 @@ PLACE: Final = Code(
     "places",
     "finding",
     "Every place holds the delivered key",
-    "run `invoke deploy`: it delivers the key to where it is missing",
+    "run `invoke deploy`: it delivers the key to where it is missing, or a new one where no place holds it any more",
     "backend",
 )
 PLACE_PENDING: Final = Code(

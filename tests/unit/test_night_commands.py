@@ -364,6 +364,16 @@ def test_shards_are_joined_with_their_records_and_since_when_something_is_wrong(
     assert json.loads((tmp_path / "all" / "records.json").read_text())["environments"] == {}
 
 
+def test_a_history_that_cannot_be_used_costs_no_report(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    written(tmp_path / "one", parts.night(parts.environment("a", DRIFT.entry("x", "y"))))
+    (tmp_path / "history.sqlite").write_text("no database")
+    with pytest.raises(UsageError) as caught:
+        merged(result=["one"], out="all", history="history.sqlite", expect=1)
+    assert caught.value.runbook == "nightly-history"
+    assert [one.environment for one in merging.read_result(tmp_path / "all").environments] == ["a"]
+
+
 @pytest.mark.parametrize(
     ("result", "records", "said"),
     [

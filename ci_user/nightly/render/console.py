@@ -46,7 +46,7 @@ def lines(result: NightResult, *, verbose: bool = False) -> list[str]:
         told.append(
             f"{counted(counts.notices, 'notice')} {'is' if counts.notices == 1 else 'are'} listed with --verbose"
         )
-    shard = f"shard {shown(result.shard, 40)}: " if result.shard and result.shard != NONE else ""
+    shard = f"shard {shown(result.shard, 40)}: " if result.shard and not result.shard.startswith(NONE) else ""
     return [*told, f"{shard}{counts}"]
 
 
