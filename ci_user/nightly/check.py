@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import BoundedSemaphore
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ci_user import revocation
 from ci_user.environment_policies import ExistingPolicy
@@ -143,10 +143,7 @@ def check(run: Run, tools: Tools, stage: Stage) -> Checked:
         if record is not None:
             way, judged, planned_at = _UNCHANGED, before(record), record.planned_at
         else:
-            stage("waiting")
-            with tools.turns:
-                tools.stop()
-                judged = _plan(run, tools, facts, stage)
+            judged = _plan(run, tools, facts, stage)
             way, planned_at = _PLANNED, dt.datetime.now(tz=dt.UTC)
     verdict = _verdict(environment, judged, found.findings, today)
     result = EnvironmentResult(
@@ -323,28 +320,22 @@ def _plan(run: Run, tools: Tools, facts: Facts, stage: Stage) -> Judged:
     """Return what the plan, its scan and the live policies say; the plan is made again when the state changed meanwhile."""
     from ci_user.nightly.live_policies_audit import judge as judge_policies
     from ci_user.nightly.plan_verdict import verdict as plan_verdict
-    from ci_user.nightly.planner import Planner
 
     environment = run.environment
     context = context_of(run.loaded, _contents(run, facts))
     tools.scanner.preload(run.loaded.documents)
+    stage("waiting")
+    # What needs no plan is judged while others have theirs made.
+    policies = judge_policies(facts, run.loaded, context)
     with _workdir(run):
-        planner = Planner(run, tools.toolchain(run.loaded), tools.twins, tools.stop)
-        key, states = environment.state.key, _states(run, tools)
-        for _ in range(_PLANS_AT_MOST):
-            stage("planning")
-            state = states.fresh(key)
-            document = planner.document()
-            if states.fresh(key) == state:
-                break
-        else:
-            moves = codes.STATE_MOVES.entry(key, f"it changed during each of {_PLANS_AT_MOST} plans")
-            return Judged(entries=(moves,))
+        document = _document(run, tools, stage)
+        if document is None:
+            key = environment.state.key
+            return Judged(entries=(codes.STATE_MOVES.entry(key, f"it changed during each of {_PLANS_AT_MOST} plans"),))
         stage("scanning")
         plan = parse(document)
         refuse_foreign(document, run.loaded.tfvars.values)
         said = plan_verdict(plan, environment.known_drift, facts.now.date())
-        policies = judge_policies(facts, run.loaded, context)
         findings: list[tuple[Finding, Area]] = [(one, "policies") for one in policies.findings]
         whole = not any(entry.gravity == "error" for entry in said.entries)
         if whole:
@@ -358,6 +349,23 @@ def _plan(run: Run, tools: Tools, facts: Facts, stage: Stage) -> Judged:
         grants=policies.grants,
         scanned=whole,
     )
+
+
+def _document(run: Run, tools: Tools, stage: Stage) -> Mapping[str, Any] | None:
+    """Return the plan, made when its turn has come; None when the state changes again and again."""
+    from ci_user.nightly.planner import Planner
+
+    key, states = run.environment.state.key, _states(run, tools)
+    with tools.turns:
+        tools.stop()
+        planner = Planner(run, tools.toolchain(run.loaded), tools.twins, tools.stop)
+        for _ in range(_PLANS_AT_MOST):
+            stage("planning")
+            state = states.fresh(key)
+            document = planner.document()
+            if states.fresh(key) == state:
+                return document
+    return None
 
 
 def _contents(run: Run, facts: Facts) -> tuple[tuple[str, str], ...]:

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from ci_user.run import Run
     from ci_user.toolchain import Toolchain
 
-LOOKS_AT_ONCE: Final = 24
-"""Environments that are read at once. Most of that is waiting for answers; more than this keeps two processors busy."""
+LOOKS_AT_ONCE: Final = 48
+"""Environments that are read at once: eight of each of six accounts. Most of that is waiting for answers."""
 
 _WAIT_SECONDS: Final = 0.5
 
