@@ -21,7 +21,8 @@ test: $(VENV)/ready
 # Kills runs at every request and every moment of it, Terraform's requests too. Hours; the scheduled CI runs it.
 test-long: $(VENV)/ready
 	CI_USER_LONG=1 $(VENV)/bin/python -m pytest -n 2 --dist worksteal -m "long or not long" -k "$(ONLY)" \
-		tests/integration/test_kill_every_request.py tests/faults/test_kill_at_every_call.py
+		tests/integration/test_kill_every_request.py tests/faults/test_kill_at_every_call.py \
+		tests/integration/test_check.py tests/integration/test_operator_policies.py
 
 # Runs the contract's harmless part against the real place that .cache/live/BACKEND.yaml names.
 test-live: $(VENV)/ready

@@ -125,7 +125,9 @@ class Recorder:
 
 @pytest.fixture
 def terraform(terraform_binary: Path, terraform_environment: dict[str, str], tmp_path: Path) -> Terraform:
-    return Terraform(terraform_binary, {**terraform_environment, "TF_DATA_DIR": str(tmp_path / "data")})
+    # As in the tool: collecting garbage less often takes a quarter off the processor time.
+    own = {"TF_DATA_DIR": str(tmp_path / "data"), "GOGC": "400"}
+    return Terraform(terraform_binary, {**terraform_environment, **own})
 
 
 @pytest.fixture
