@@ -323,7 +323,8 @@ def _plan(run: Run, tools: Tools, facts: Facts, stage: Stage) -> Judged:
 
     environment = run.environment
     context = context_of(run.loaded, _contents(run, facts))
-    tools.scanner.preload(run.loaded.documents)
+    # The import alone: analysing documents before their plan is there takes processor time that other plans need.
+    tools.scanner.preload()
     stage("waiting")
     # What needs no plan is judged while others have theirs made.
     policies = judge_policies(facts, run.loaded, context)
