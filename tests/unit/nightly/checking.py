@@ -95,7 +95,7 @@ class World:
             states=States(self.states),  # type: ignore[arg-type]
             book=book,
             versions=lambda _: "versions",
-            scanner=SimpleNamespace(preload=lambda _: None, scan=self._scan),  # type: ignore[arg-type]
+            scanner=SimpleNamespace(preload=lambda: None, scan=self._scan),  # type: ignore[arg-type]
             turns=threading.BoundedSemaphore(self.turns),
             stop=lambda: None,
         )
