@@ -10,8 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
 
 from ci_user.sandbox import Sandbox
+
+# Where a property test says no number of its own: enough to find what is common, and `make test` stays within its ten minutes.
+settings.register_profile("make test", max_examples=60, deadline=None)
+if not os.environ.get("CI_USER_LONG"):
+    settings.load_profile("make test")
 
 if TYPE_CHECKING:
     from ci_user.credentials import AwsAccess, SessionCredentials
