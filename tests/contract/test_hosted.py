@@ -7,9 +7,8 @@ import itertools
 import json
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,32 +17,10 @@ from ci_user.backends import Backend, open_backend, settings_of
 from ci_user.backends import http as backends_http
 from ci_user.backends.protocol import Held
 from ci_user.errors import BackendError, LeaseLostError
-from tests.contract import doubles
 from tests.contract.place import SECRET, TOKEN, Names, NoAccess, Place, new_key
 from tests.contract.showing import leaks, shown
 from tests.live.harmless import harmless
 from tests.vendors.server import Call, Reply
-
-
-@pytest.fixture(scope="session")
-def servers() -> Iterator[tuple[dict[object, Any], ExitStack]]:
-    """The doubles that run so far: one of each for all tests of a worker."""
-    with ExitStack() as stack:
-        yield {}, stack
-
-
-@pytest.fixture(params=doubles.names())
-def place(
-    request: pytest.FixtureRequest, servers: tuple[dict[object, Any], ExitStack], tmp_path: Path
-) -> Iterator[Place]:
-    found = doubles.place_of(request.param, *servers, tmp_path)
-    yield found
-    violations = list(found.server.violations)
-    found.server.before = lambda _: None
-    found.server.after = lambda _call, _reply: None
-    found.server.calls.clear()
-    found.server.violations.clear()
-    assert violations == []
 
 
 def values(key: Any) -> tuple[str, str]:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
-from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,23 +12,7 @@ from ci_user.backends.protocol import Held
 from ci_user.errors import ReadOnlyError
 from ci_user.iam_user import IamUser
 from ci_user.nightly.read_only import refuse_writes
-from tests.contract import doubles
 from tests.contract.place import SECRET, Names, Place, new_key
-
-
-@pytest.fixture(scope="module")
-def servers() -> Iterator[tuple[dict[object, Any], ExitStack]]:
-    with ExitStack() as stack:
-        yield {}, stack
-
-
-@pytest.fixture(params=doubles.names())
-def place(
-    request: pytest.FixtureRequest, servers: tuple[dict[object, Any], ExitStack], tmp_path: Path
-) -> Iterator[Place]:
-    found = doubles.place_of(request.param, *servers, tmp_path)
-    yield found
-    found.server.calls.clear()
 
 
 def test_a_place_says_what_it_holds_without_a_write_or_a_secret(place: Place) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import re
 import shutil
@@ -14,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ci_user.environment import Environment
 from ci_user.nightly.account import AccountReading
 from ci_user.nightly.facts import read
 from tests.mutations import MUTATIONS, NO_COUNTERPART, Mutation
+from tests.unit.nightly import identities
 
 if TYPE_CHECKING:
     from ci_user.nightly.facts_model import Facts
@@ -76,18 +75,9 @@ class World:
 
     def __init__(self, aws: EmbeddedAws) -> None:
         self.aws = aws
-        values = {
-            "name": "testing",
-            "version": 1,
-            "application": f"s{uuid.uuid4().hex[:10]}",
-            "account_id": aws.account_id,
-            "region": aws.region,
-            "policies": ["sample"],
-            "state": {"bucket": "states"},
-            "secrets": [{"backend": "aws-secrets-manager", "name": "ci/key"}],
-        }
-        today = dt.datetime.now(tz=dt.UTC).date()
-        self.environment = Environment.model_validate(values, context={"today": today, "root": Path()})
+        self.environment = identities.environment(
+            application=f"s{uuid.uuid4().hex[:10]}", account_id=aws.account_id, region=aws.region
+        )
         self.iam = aws.client("iam")
         self._deploy()
 

@@ -9,12 +9,10 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ci_user.environment import Environment
 from ci_user.errors import AwsError
 from ci_user.nightly import facts as facts_module
 from ci_user.nightly.account import AccountReading
@@ -24,6 +22,7 @@ from ci_user.nightly.raw import VOLATILE, canonical, settled
 from ci_user.policy import documents
 from tests.mutation_steps import OTHER, READ, thing
 from tests.proxy import Answer, Proxy
+from tests.unit.nightly import identities
 
 if TYPE_CHECKING:
     from tests.conftest import EmbeddedAws
@@ -41,18 +40,9 @@ class World:
 
     def __init__(self, aws: EmbeddedAws, proxy: Proxy) -> None:
         self.aws, self.proxy, self.iam = aws, proxy, aws.client("iam")
-        values = {
-            "name": "testing",
-            "version": 1,
-            "application": f"f{uuid.uuid4().hex[:10]}",
-            "account_id": aws.account_id,
-            "region": aws.region,
-            "policies": ["sample"],
-            "state": {"bucket": "states"},
-            "secrets": [{"backend": "aws-secrets-manager", "name": "ci/key"}],
-        }
-        today = dt.datetime.now(tz=dt.UTC).date()
-        self.environment = Environment.model_validate(values, context={"today": today, "root": Path()})
+        self.environment = identities.environment(
+            application=f"f{uuid.uuid4().hex[:10]}", account_id=aws.account_id, region=aws.region
+        )
         environment = self.environment
         self.policy = environment.policy_arn("sample")
         for arn in (environment.boundary_arn, environment.role_boundary_arn, self.policy):
