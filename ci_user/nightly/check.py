@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-import shutil
 import time
 import zlib
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, MutableMapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import BoundedSemaphore
@@ -16,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Final
 from ci_user import revocation
 from ci_user.environment_policies import ExistingPolicy
 from ci_user.errors import CiUserError
-from ci_user.files import private_directory
 from ci_user.findings import GENERAL, Finding, judge
 from ci_user.judging import context_of, never_acceptable
 from ci_user.lease import peek
@@ -62,7 +59,6 @@ class Judged:
         changes: What the plan would change, and what was changed outside.
         access: What the user may do now and should not, or should and may not.
         grants: Who may do what.
-        notes: What else is good to know.
         scanned: Whether the plan was scanned: without that nobody knows which acceptances are still needed.
     """
 
@@ -71,7 +67,6 @@ class Judged:
     changes: tuple[Change, ...] = ()
     access: tuple[str, ...] = ()
     grants: tuple[Grant, ...] = ()
-    notes: tuple[str, ...] = ()
     scanned: bool = False
 
 
@@ -88,7 +83,6 @@ class Tools:
     """What the environments of one night share.
 
     Args:
-        root: The repository.
         toolchain: Returns Terraform and its provider for an environment; asked only when something is planned.
         readings: What is read once per account.
         states: The versions of state objects, read once per bucket.
@@ -101,7 +95,6 @@ class Tools:
         buckets: Whether state buckets are there, asked once for each.
     """
 
-    root: Path
     toolchain: Callable[[Loaded], Toolchain]
     readings: Readings
     states: StateObjects
@@ -163,7 +156,6 @@ def check(run: Run, tools: Tools, stage: Stage) -> Checked:
         keys=found.keys,
         grants=judged.grants,
         targets=tuple(settings.target(environment) for settings in environment.places),
-        notes=judged.notes,
     )
     return Checked(result, _record(environment, digest, result, today))
 
@@ -233,7 +225,6 @@ def before(record: Record) -> Judged:
         changes=result.changes,
         access=result.access,
         grants=result.grants,
-        notes=result.notes,
         scanned=True,
     )
 
@@ -328,20 +319,19 @@ def _plan(run: Run, tools: Tools, facts: Facts, stage: Stage) -> Judged:
     stage("waiting")
     # What needs no plan is judged while others have theirs made.
     policies = judge_policies(facts, run.loaded, context)
-    with _workdir(run):
-        document = _document(run, tools, stage)
-        if document is None:
-            key = environment.state.key
-            return Judged(entries=(codes.STATE_MOVES.entry(key, f"it changed during each of {_PLANS_AT_MOST} plans"),))
-        stage("scanning")
-        plan = parse(document)
-        refuse_foreign(document, run.loaded.tfvars.values)
-        said = plan_verdict(plan, environment.known_drift, facts.now.date())
-        findings: list[tuple[Finding, Area]] = [(one, "policies") for one in policies.findings]
-        whole = not any(entry.gravity == "error" for entry in said.entries)
-        if whole:
-            scanned = tools.scanner.scan(document, context, run.workdir)
-            findings += [(one, "scan") for one in scanned.findings]
+    document = _document(run, tools, stage)
+    if document is None:
+        key = environment.state.key
+        return Judged(entries=(codes.STATE_MOVES.entry(key, f"it changed during each of {_PLANS_AT_MOST} plans"),))
+    stage("scanning")
+    plan = parse(document)
+    refuse_foreign(document, run.loaded.tfvars.values)
+    said = plan_verdict(plan, environment.known_drift, facts.now.date())
+    findings: list[tuple[Finding, Area]] = [(one, "policies") for one in policies.findings]
+    whole = not any(entry.gravity == "error" for entry in said.entries)
+    if whole:
+        scanned = tools.scanner.scan(document, context, run.workdir)
+        findings += [(one, "scan") for one in scanned.findings]
     return Judged(
         entries=(*said.entries, *policies.entries),
         findings=tuple(findings),
@@ -375,15 +365,6 @@ def _contents(run: Run, facts: Facts) -> tuple[tuple[str, str], ...]:
     return tuple(
         (arn, known.get(arn) or managed_document(run.accesses.target, arn)) for arn in run.loaded.choice.attached_arns
     )
-
-
-@contextmanager
-def _workdir(run: Run) -> Iterator[None]:
-    private_directory(run.workdir)
-    try:
-        yield
-    finally:
-        shutil.rmtree(run.workdir, ignore_errors=True)
 
 
 def _verdict(environment: Environment, judged: Judged, live: Iterable[Finding], today: dt.date) -> Verdict:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -105,5 +105,4 @@ class Facts:
     other_ci_users: tuple[str, ...]
     now: datetime
     digest: str
-    notes: tuple[str, ...] = field(default=())
     others_in_group: tuple[str, ...] = ()

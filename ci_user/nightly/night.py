@@ -188,7 +188,6 @@ class _Work:
         wanted = [fleet.environments[name] for name in names if name in fleet.environments]
         self._prefixes, self._keys = {one.prefix for one in wanted}, _state_keys(wanted)
         self._tools = Tools(
-            root=fleet.root,
             toolchain=self._toolchain,
             readings=Readings(self._prefixes),
             states=StateObjects(self._keys),

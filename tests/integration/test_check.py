@@ -64,6 +64,11 @@ def by_terraform(request: Request) -> bool:
     return "terraform" in request.headers.get("user-agent", "").lower()
 
 
+def left_behind(project: Project) -> list[str]:
+    """Return what runs have left of their private directories."""
+    return sorted(path.name for path in (project.root / ".cache" / "runs").iterdir())
+
+
 def counting(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Return by id what makes an environment other than clean."""
     return {e["id"]: e for e in result["entries"] if e["accepted"] is None and e["gravity"] != "notice"}
@@ -88,6 +93,7 @@ def test_what_was_deployed_is_clean_and_nothing_but_listed_reads_is_ever_sent(qu
     own = [request for request in quiet.proxy.requests if not by_terraform(request)]
     named = {request.action for request in own if " " not in request.action}
     assert "GetAccountAuthorizationDetails" in named
+    assert left_behind(quiet) == []
     assert named <= {operation.split(":")[-1] for operation in OPERATIONS}
 
 
@@ -278,6 +284,8 @@ def test_on_a_cluster_a_worker_that_is_killed_while_it_plans_costs_no_result_and
 
 
 def test_ctrl_c_ends_terraform_and_reports_what_was_done(quiet: Project) -> None:
+    # What was killed outright by another test has left its own.
+    before = left_behind(quiet)
     process = subprocess.Popen(
         quiet.command("check", "--env", "testing"),
         cwd=quiet.root,
@@ -298,6 +306,7 @@ def test_ctrl_c_ends_terraform_and_reports_what_was_done(quiet: Project) -> None
     text = process.communicate(timeout=120)[0]
     assert process.returncode == 1, text
     assert "not checked" in text
+    assert left_behind(quiet) == before
     assert "Traceback" not in text
 
 

@@ -70,6 +70,7 @@ def test_as_many_recipients_as_there_may_be_make_no_file_too_long_to_be_known_ag
     opened(tmp_path, recipients).deliver(key)
     assert file(tmp_path).stat().st_size > 64 * 1024
     assert opened(tmp_path, recipients).held() == Held(key.id, None)
+    assert key.secret.reveal().encode() in pyrage.decrypt(file(tmp_path).read_bytes(), [own])
 
 
 def test_json_holds_the_same(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from ci_user.backends.protocol import Held
+from ci_user.files import private_directory
 from ci_user.findings import Finding
 from ci_user.nightly import check as check_module
 from ci_user.nightly import facts as facts_module
@@ -80,7 +81,8 @@ class World:
             accesses=SimpleNamespace(target=None, state=SimpleNamespace(login="login", endpoint_url=None)),  # type: ignore[arg-type]
             caller=None,  # type: ignore[arg-type]
             console=None,  # type: ignore[arg-type]
-            workdir=self.directory / "run",
+            # Made, and removed, by `run.opened`.
+            workdir=private_directory(self.directory / "run"),
             environ={},
             world=self,
         )
@@ -89,7 +91,6 @@ class World:
         """Return what is shared, with a book of these records; None alone for no book."""
         book = None if records == (None,) else RecordBook({one.environment: one for one in records if one})
         return Tools(
-            root=ROOT,
             toolchain=lambda _: None,  # type: ignore[arg-type, return-value]
             readings=SimpleNamespace(of=lambda _: None),  # type: ignore[arg-type]
             states=States(self.states),  # type: ignore[arg-type]
@@ -155,7 +156,7 @@ class _Run(Run):
 
 
 @pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[World]:
+def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> World:
     """An environment that is in order."""
     made = World(monkeypatch, tmp_path)
     clock = SimpleNamespace(datetime=Clock, date=dt.date, timedelta=dt.timedelta, UTC=dt.UTC)
@@ -165,5 +166,4 @@ def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[World]:
     monkeypatch.setattr(facts_module, "read", lambda *_, access: made.facts)
     monkeypatch.setattr(live_policies_audit, "judge", lambda *_: made.policies)
     monkeypatch.setattr(planner, "Planner", made._planner)
-    yield made
-    assert not (tmp_path / "run").exists(), "nothing of a run is left behind"
+    return made
